@@ -248,10 +248,10 @@ class _Body:
             case ast.Name(id=name):
                 return self._local(node, name)
             case ast.Attribute(value=ast.Name(id=owner), attr=attribute):
-                value = getattr(self._scope.get(owner), attribute, None)
-                if not isinstance(value, int):
+                member = getattr(self._scope.get(owner), attribute, None)
+                if not isinstance(member, int):
                     self._fail(node, f"{owner}.{attribute} is not an integer constant")
-                return word(int(value))
+                return word(int(member))
             case ast.BinOp(left=left, op=op, right=right):
                 first = self._value(left)
                 return self._binary(node, op, first, self._value(right))

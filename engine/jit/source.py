@@ -49,7 +49,8 @@ def _describe(value: object) -> str:
     if isinstance(value, Native):
         return f"native {value.__module__}.{value.__name__}"
     if isinstance(value, enum.EnumMeta):
-        return repr([(name, int(member.value)) for name, member in value.__members__.items()])
+        members: dict[str, enum.Enum] = dict(value.__members__)
+        return repr([(name, member.value) for name, member in members.items()])
     if isinstance(value, int):
         return str(int(value))
     return getattr(value, "name", type(value).__name__)
