@@ -1,0 +1,69 @@
+"""Calling a node or a handle: at once, in a worker thread if the node is slow, waiting if it has to wait."""
+
+import errno
+import os
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import trio
+
+from bpffs.fuse.openfiles import OpenFile
+from bpffs.fuse.parking import Parked, ParkingLot
+from bpffs.fuse.readers import find_reader
+from engine.errors import KernelError
+from engine.kernfs import Node, WouldBlock
+
+__all__ = ["Calls"]
+
+WORKERS = 8
+"""Worker threads for slow nodes; more operations on them wait for their turn."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Calls:
+    """How requests call into the tree. One object per mount, made inside the trio run."""
+
+    def __init__(self) -> None:
+        self.lot = ParkingLot()
+        self._workers = trio.CapacityLimiter(WORKERS)
+
+    async def run(self, node: Node, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`function(*args)`, off the main thread when `node` is slow. Raises what it raises."""
+        if not node.slow:
+            return function(*args, **kwargs)
+        return await trio.to_thread.run_sync(lambda: function(*args, **kwargs), limiter=self._workers)
+
+    async def run_blocking(
+        self, file: OpenFile, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """As `run`, for a read or write of `file` that may have to wait.
+
+        Raises KernelError(EAGAIN) if the descriptor is O_NONBLOCK, EINTR when a signal ends the wait.
+        """
+        parked: Parked | None = None
+        try:
+            while True:
+                try:
+                    return await self.run(file.node, function, *args, **kwargs)
+                except WouldBlock as wait:
+                    if parked is not None:
+                        await parked.wait()
+                        continue
+                    parked = self.lot.park(wait.queue, self._reader(file))
+        finally:
+            if parked is not None:
+                parked.leave()
+
+    def _reader(self, file: OpenFile) -> int:
+        """The thread that waits: usually who opened the file, else who is seen reading it.
+
+        O_NONBLOCK may have been set after the file was opened (fcntl), so the descriptor itself is asked.
+        """
+        reader = None if file.nonblocking else find_reader(file.tid, file.name, file.inode)
+        if file.nonblocking or (reader is not None and reader.flags & os.O_NONBLOCK):
+            raise KernelError(errno.EAGAIN)
+        if reader is not None:
+            file.tid = reader.tid
+        return file.tid
