@@ -43,6 +43,7 @@ class Btf:
         self.id = 0
         self.name = ""
         self._names: dict[int, str] = {0: ""}
+        self._text_left = 16 * len(self.strings) + 4096
         self.types = parse_types(header, self.string)
 
     def string(self, offset: int) -> str:
@@ -52,9 +53,17 @@ class Btf:
             if offset >= len(self.strings):
                 raise KernelError(errno.EINVAL, f"Invalid name_offset:{offset}")
             end = self.strings.index(0, offset)
+            self._text_left -= end - offset
+            if self._text_left < 0:
+                raise KernelError(errno.EINVAL, "BTF: strings lie on one another")
             known = self.strings[offset:end].decode("utf-8", "surrogateescape")
             self._names[offset] = known
         return known
+
+    @property
+    def string_offsets(self) -> dict[str, int]:
+        """Offset of every text that was asked for so far, names of types among them."""
+        return {text: offset for offset, text in self._names.items()}
 
     def __len__(self) -> int:
         """Number of types, void included."""
