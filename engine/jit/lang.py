@@ -99,6 +99,11 @@ class Native:
         return self.function.__code__.co_argcount
 
     @property
+    def compiled(self) -> bool:
+        """Whether its code is there already."""
+        return self._entry is not None
+
+    @property
     def address(self) -> int:
         """Where the compiled code is. It stays there as long as the process lives."""
         if not self._address:
