@@ -1,0 +1,91 @@
+"""A loaded object as a directory: `maps/`, `progs/`, `links/` and the verb `attach.ctl`."""
+
+import errno
+from typing import TYPE_CHECKING
+
+from bpffs.bpf.attach import attach
+from bpffs.bpf.directory import BpfDir
+from bpffs.bpf.linkpin import LinkPin
+from bpffs.bpf.mappin import MapPin
+from bpffs.bpf.progpin import ProgPin
+from engine.errors import KernelError
+from engine.kernfs import Caller, TextFile
+from engine.loader import LoadedObject
+from engine.loader.secname import parse_secname
+
+if TYPE_CHECKING:
+    from bpffs.bpf.pinfs import BpfFs
+
+__all__ = ["object_directory", "pin_name"]
+
+
+def pin_name(name: str) -> str:
+    """`name` without the dots that bpffs refuses, as libbpf pins `obj.rodata` (sanitize_pin_path)."""
+    return name.replace(".", "_")
+
+
+class _Attachment:
+    """What `attach.ctl` does: the links in `links` that were made by it."""
+
+    def __init__(self, fs: "BpfFs", loaded: LoadedObject, links: BpfDir, owner: Caller) -> None:
+        self._fs = fs
+        self._loaded = loaded
+        self._links = links
+        self._owner = owner
+
+    def _held(self) -> list[str]:
+        with self._fs.lock:
+            return [
+                name
+                for name in self._loaded.progs
+                if isinstance(self._links.nodes.get(pin_name(name)), LinkPin)
+            ]
+
+    def show(self) -> str:
+        """1 if a program of the object is attached by its name in `links`, else 0."""
+        return "1\n" if self._held() else "0\n"
+
+    def store(self, data: bytes) -> None:
+        """1 attaches every program that is not attached, all or none; 0 detaches. Raises KernelError."""
+        word = data.strip()
+        if word == b"1":
+            self._attach()
+        elif word == b"0":
+            for name in self._held():
+                self._links.unlink(pin_name(name), self._owner)
+        else:
+            raise KernelError(errno.EINVAL, "expected 0 or 1")
+
+    def _attach(self) -> None:
+        held = self._held()
+        made: list[str] = []
+        try:
+            for name, prog in self._loaded.progs.items():
+                if name in held:
+                    continue
+                section = parse_secname(self._loaded.sections[name])
+                link = attach(self._fs.machine, prog, section)
+                pin = LinkPin(link, uid=self._owner.uid, gid=self._owner.gid)
+                self._links.add(pin_name(name), pin)
+                made.append(name)
+        except KernelError:
+            for name in made:
+                self._links.unlink(pin_name(name), self._owner)
+            raise
+
+
+def object_directory(fs: "BpfFs", loaded: LoadedObject, caller: Caller) -> BpfDir:
+    """The directory of an object that `caller` loaded. Nothing else holds its maps and programs."""
+    made = BpfDir(fs, 0o755, caller.uid, caller.gid)
+    parts = {name: BpfDir(fs, 0o755, caller.uid, caller.gid) for name in ("maps", "progs", "links")}
+    for name, part in parts.items():
+        made.add(name, part)
+    for name, target in loaded.maps.items():
+        parts["maps"].add(pin_name(name), MapPin(target, uid=caller.uid, gid=caller.gid))
+    for name, prog in loaded.progs.items():
+        parts["progs"].add(pin_name(name), ProgPin(prog, uid=caller.uid, gid=caller.gid))
+    attachment = _Attachment(fs, loaded, parts["links"], caller)
+    made.extras["attach.ctl"] = TextFile(
+        0o600, attachment.show, attachment.store, slow=True, uid=caller.uid, gid=caller.gid
+    )
+    return made

@@ -1,0 +1,93 @@
+"""The file system of /sys/fs/bpf: its root, its lock, and the verbs of its directories."""
+
+import logging
+import threading
+
+from bpffs.bpf.directory import BpfDir
+from bpffs.bpf.grammar import parse_map
+from bpffs.bpf.loaded import object_directory
+from bpffs.bpf.mappin import MapPin
+from bpffs.bpf.pins import Pin
+from bpffs.bpf.upload import Upload, is_complete_elf
+from engine.errors import KernelError
+from engine.kernfs import Caller, TextFile
+from engine.loader import load_object
+from engine.machine import Machine
+from engine.maps import create_map
+
+__all__ = ["BpfFs"]
+
+_log = logging.getLogger(__name__)
+
+_OBJECT_SUFFIXES = ("bpf.o", "o")
+_MAP_SUFFIX = "map"
+_LOG_SUFFIX = ".log"
+
+
+class BpfFs:
+    """One /sys/fs/bpf. `lock` guards all directories; `root` is the first of them."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.lock = threading.RLock()
+        self.root = BpfDir(self, 0o1777)
+
+    def is_verb(self, suffix: str) -> bool:
+        """Whether NAME.suffix can be created: an object or a map."""
+        return suffix in _OBJECT_SUFFIXES or suffix == _MAP_SUFFIX
+
+    def verb(self, directory: BpfDir, stem: str, suffix: str, caller: Caller) -> Upload:
+        """The file that `directory`/stem.suffix is while it is written."""
+
+        def done() -> None:
+            directory.finish_upload(f"{stem}.{suffix}")
+
+        if suffix == _MAP_SUFFIX:
+            return Upload(
+                lambda content: self._create_map(directory, stem, content, caller),
+                done,
+                lambda content: content.endswith(b"\n"),
+                caller,
+            )
+        return Upload(
+            lambda content: self._load(directory, stem, content, caller), done, is_complete_elf, caller
+        )
+
+    def _create_map(self, directory: BpfDir, stem: str, content: bytes, caller: Caller) -> None:
+        spec = parse_map(content.decode("utf-8", "surrogateescape"), stem)
+        made = create_map(spec, self.machine)
+        directory.add(stem, MapPin(made, uid=caller.uid, gid=caller.gid))
+
+    def _load(self, directory: BpfDir, stem: str, content: bytes, caller: Caller) -> None:
+        """Load an object as `directory`/stem; a rejection leaves stem.log. Raises KernelError."""
+        name = stem + _LOG_SUFFIX
+        directory.extras.pop(name, None)
+        try:
+            loaded = load_object(content, self.machine, name=stem, uid=caller.uid)
+        except KernelError as error:
+            text = _whole_log(error)
+            _log.info("%s rejected: %s", stem, error)
+            with self.lock:
+                directory.extras[name] = TextFile(0o644, lambda: text, uid=caller.uid, gid=caller.gid)
+            raise
+        directory.add(stem, object_directory(self, loaded, caller))
+
+    def close(self) -> None:
+        """Detach every link and let go of everything pinned."""
+        with self.lock:
+            self._clear(self.root)
+
+    def _clear(self, directory: BpfDir) -> None:
+        for name, node in list(directory.nodes.items()):
+            if isinstance(node, BpfDir):
+                self._clear(node)
+            del directory.nodes[name]
+            if isinstance(node, Pin):
+                node.unnamed()
+        directory.extras.clear()
+
+
+def _whole_log(error: KernelError) -> str:
+    """The verifier's log, if it was the verifier, and the reason."""
+    log = str(getattr(error, "log", ""))
+    return f"{log}{'' if log.endswith(chr(10)) or not log else chr(10)}{error}\n"

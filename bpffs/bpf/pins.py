@@ -1,0 +1,94 @@
+"""Pins: the files of /sys/fs/bpf that own maps, programs and links."""
+
+import errno
+
+from engine.errors import KernelError
+from engine.kernfs import Caller, File, Handle, Node
+
+__all__ = ["PIN_MODE", "Pin", "View", "owner_of_new"]
+
+PIN_MODE = 0o600
+"""S_IRUSR | S_IWUSR, as bpf_obj_do_pin gives it before the umask."""
+
+
+class View(File):
+    """A file beside a pin, named PIN.SUFFIX: whose it is and who may use it follows the pin."""
+
+    slow = True
+    allowed = 0o444
+
+    def __init__(self, pin: "Pin") -> None:
+        super().__init__(pin.perm & self.allowed, pin.uid, pin.gid)
+
+    def follow(self, pin: "Pin") -> None:
+        """The pin's owner or mode changed."""
+        self.perm, self.uid, self.gid = pin.perm & self.allowed, pin.uid, pin.gid
+
+
+class Pin(File):
+    """A named reference to a kernel object. Subclasses know the object and its views."""
+
+    def __init__(self, mode: int = PIN_MODE, uid: int = 0, gid: int = 0) -> None:
+        super().__init__(mode, uid, gid)
+        self.names = 0
+        self._views: dict[str, View] = {}
+
+    @property
+    def nlink(self) -> int:
+        """How many names it has."""
+        return self.names
+
+    def view(self, suffix: str) -> View:
+        """The view with that suffix. Raises KernelError(EPERM): Linux's answer to any name with a dot."""
+        if suffix not in self._views:
+            made = self.make_view(suffix)
+            if made is None:
+                raise KernelError(errno.EPERM)
+            self._views[suffix] = made
+        return self._views[suffix]
+
+    def make_view(self, suffix: str) -> View | None:
+        """A new view with that suffix, if there is such a kind."""
+        return None
+
+    def setattr(
+        self,
+        *,
+        perm: int | None = None,
+        uid: int | None = None,
+        gid: int | None = None,
+        atime_ns: int | None = None,
+        mtime_ns: int | None = None,
+    ) -> None:
+        """As for any node; the views follow."""
+        super().setattr(perm=perm, uid=uid, gid=gid, atime_ns=atime_ns, mtime_ns=mtime_ns)
+        for view in self._views.values():
+            view.follow(self)
+
+    def open(self, flags: int, caller: Caller) -> Handle:
+        """Not for reading, unless a subclass shows it. Raises KernelError(EIO), as bpffs_obj_open."""
+        raise KernelError(errno.EIO)
+
+    def truncate(self, size: int) -> None:
+        """truncate(2) opens first. Raises KernelError(EIO)."""
+        raise KernelError(errno.EIO)
+
+    def named(self) -> None:
+        """One more name."""
+        self.names += 1
+
+    def unnamed(self) -> None:
+        """One name less; without any, the object is let go."""
+        self.names -= 1
+        if self.names == 0:
+            self.dropped()
+
+    def dropped(self) -> None:
+        """The last name is gone."""
+
+
+def owner_of_new(directory: Node, caller: Caller, mode: int, *, is_dir: bool) -> tuple[int, int, int]:
+    """Mode, user and group of what `caller` makes in `directory` (inode_init_owner: S_ISGID inherits)."""
+    if not directory.perm & 0o2000:
+        return mode, caller.uid, caller.gid
+    return (mode | 0o2000 if is_dir else mode), caller.uid, directory.gid

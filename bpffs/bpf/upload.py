@@ -1,0 +1,122 @@
+"""Verbs that take a whole file: `cp OBJ.bpf.o DIR/` loads an object, `echo ... > NAME.map` creates a map.
+
+Nothing of it stays: the file is there while it is written, then its result takes its place. close(2) is
+told how it went. As FUSE tells of every close, also of a descriptor that was only a copy (a shell's dup2),
+the content is looked at when it is complete, once, and an answer already given is given again.
+"""
+
+import errno
+import struct
+from collections.abc import Callable
+
+from engine.errors import KernelError
+from engine.kernfs import Caller, File, Handle
+
+__all__ = ["MOST_BYTES", "Upload", "is_complete_elf"]
+
+MOST_BYTES = 16 << 20
+"""The largest object; more is EFBIG."""
+
+_ELF64 = struct.Struct("<4sBBBBB7xHHIQQQIHHHHHH")
+
+
+def is_complete_elf(content: bytes | bytearray) -> bool:
+    """Whether a 64-bit little-endian ELF file ends where its section table says, or is none at all."""
+    if len(content) < _ELF64.size:
+        return not b"\x7fELF".startswith(content[:4])
+    header = _ELF64.unpack_from(content)
+    if header[0] != b"\x7fELF" or header[1] != 2:
+        return True
+    table, entry, count = header[11], header[16], header[17]
+    return int(table + entry * count) <= len(content)
+
+
+class Upload(File):
+    """A file that is being written. `use(content)` makes the result of it; `done` runs at the end."""
+
+    slow = True
+
+    def __init__(
+        self,
+        use: Callable[[bytes], None],
+        done: Callable[[], None],
+        is_complete: Callable[[bytes | bytearray], bool],
+        caller: Caller,
+    ) -> None:
+        super().__init__(0o644, caller.uid, caller.gid)
+        self.content = bytearray()
+        self._use = use
+        self._done = done
+        self._is_complete = is_complete
+        self._answer: KernelError | None = None
+        self._used = -1
+        self._open = False
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return len(self.content)
+
+    def open(self, flags: int, caller: Caller) -> Handle:
+        """One writer at a time. Raises KernelError(EBUSY)."""
+        if self._open:
+            raise KernelError(errno.EBUSY)
+        self._open = True
+        return _UploadHandle(self)
+
+    def truncate(self, size: int) -> None:
+        """Cut off or fill up with zeros. Raises KernelError(EFBIG)."""
+        if size > MOST_BYTES:
+            raise KernelError(errno.EFBIG)
+        del self.content[size:]
+        self.content.extend(bytes(size - len(self.content)))
+
+    def write(self, offset: int, data: bytes) -> int:
+        """Take bytes. Raises KernelError(EFBIG), EBUSY once the content was used."""
+        if self._used >= 0 and self._answer is None:
+            raise KernelError(errno.EBUSY, "already loaded")
+        end = offset + len(data)
+        if end > MOST_BYTES:
+            raise KernelError(errno.EFBIG)
+        if offset > len(self.content):
+            self.content.extend(bytes(offset - len(self.content)))
+        self.content[offset:end] = data
+        return len(data)
+
+    def flush(self) -> None:
+        """A descriptor is closed: use the content if it is complete and new. Raises what using it raised."""
+        if not self.content or self._used == len(self.content):
+            if self._answer is not None:
+                raise self._answer
+            return
+        if not self._is_complete(self.content):
+            raise KernelError(errno.ENOEXEC, "the file ends before its end")
+        self._used = len(self.content)
+        try:
+            self._use(bytes(self.content))
+        except KernelError as answer:
+            self._answer = answer
+            raise
+        self._answer = None
+
+    def finish(self) -> None:
+        """Nobody writes any more."""
+        self._done()
+        self.content.clear()
+
+
+class _UploadHandle(Handle):
+    def __init__(self, upload: Upload) -> None:
+        self._upload = upload
+
+    def read(self, offset: int, size: int) -> bytes:
+        return bytes(self._upload.content[offset : offset + size])
+
+    def write(self, offset: int, data: bytes) -> int:
+        return self._upload.write(offset, data)
+
+    def close(self) -> None:
+        self._upload.flush()
+
+    def release(self) -> None:
+        self._upload.finish()

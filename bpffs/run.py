@@ -1,0 +1,113 @@
+"""`bpffs run`: a command that is attached before its first instruction, with its own exit status.
+
+The child waits before exec until its process id was written to M/procs. It stays in our process group, so the
+terminal's signals and job control reach it as if it had been started directly; we pass on what was
+sent to us alone, stop when it stops, and end as it ends.
+"""
+
+import ctypes
+import errno
+import os
+import signal
+import sys
+from collections.abc import Iterable
+
+from bpffs.failure import Failure
+
+__all__ = ["run"]
+
+_PR_SET_PTRACER = 0x59616D61
+_SI_USER_CODES = (0, -1, -6)
+"""si_code of kill(2), sigqueue(3), tgkill(2): somebody meant us, not our terminal's whole process group."""
+
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+
+_UNTOUCHED = {signal.SIGKILL, signal.SIGSTOP, signal.SIGTTIN, signal.SIGTTOU}
+
+
+def _exec(go: int, arguments: list[str], tracer: int, mask: Iterable[int]) -> int:
+    """In the child: wait for the go, then become the command. Returns an exit status if it cannot."""
+    ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(tracer), 0, 0, 0)
+    if os.read(go, 1) != b"1":
+        return 1
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execvp(arguments[0], arguments)
+    except OSError as error:
+        print(f"bpffs: {arguments[0]}: {error.strerror}", file=sys.stderr, flush=True)
+        return NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE
+
+
+def _attach(mount: str, pid: int) -> None:
+    """Write the process id to the mount's procs. Raises Failure."""
+    try:
+        descriptor = os.open(os.path.join(mount, "procs"), os.O_WRONLY)
+        try:
+            os.write(descriptor, f"{pid}\n".encode())
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise Failure(f"{mount}/procs: {error.strerror}") from None
+
+
+def run(mount: str, arguments: list[str], tracer: int) -> int:
+    """Run the command attached to `mount`, whose daemon is process `tracer`; the exit status to pass on.
+
+    128 + number if a signal killed it, 127 or 126 if it could not be executed. Raises Failure.
+    """
+    everything = signal.valid_signals() - _UNTOUCHED
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, everything)
+    go, release = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(release)
+        status = 1
+        try:
+            status = _exec(go, arguments, tracer, mask)
+        finally:
+            os._exit(status)
+    os.close(go)
+    try:
+        _attach(mount, child)
+    except Failure:
+        os.close(release)
+        os.waitpid(child, 0)
+        raise
+    os.write(release, b"1")
+    os.close(release)
+    return _follow(child, everything)
+
+
+def _follow(child: int, signals: Iterable[int]) -> int:
+    """Pass signals on until the child ends."""
+    while True:
+        ended = _look(child)
+        if ended is not None:
+            return ended
+        info = signal.sigwaitinfo(signals)
+        if info.si_signo != signal.SIGCHLD and info.si_code in _SI_USER_CODES and info.si_pid != child:
+            _send(child, info.si_signo)
+
+
+def _look(child: int) -> int | None:
+    """Take news of the child: an exit status when it ended; when it stopped, stop too, go on together."""
+    while True:
+        pid, status = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
+        if pid == 0:
+            return None
+        if os.WIFSTOPPED(status):
+            os.kill(os.getpid(), signal.SIGSTOP)
+            _send(child, signal.SIGCONT)
+        elif os.WIFSIGNALED(status):
+            return 128 + os.WTERMSIG(status)
+        else:
+            return os.WEXITSTATUS(status)
+
+
+def _send(child: int, number: int) -> None:
+    try:
+        os.kill(child, number)
+    except ProcessLookupError:
+        return
