@@ -2,9 +2,9 @@
 
 One instruction a line: `r0 = 0`, `if r1 > 7 goto out`, `call bpf_map_lookup_elem`, `out:`. `;` and `//` begin
 comments; a leading index (`3:`) and a leading code (`(b7)`) are allowed, so a dump assembles again. Jumps
-take `pc+N` or a label. As in the kernel's text a hexadecimal operand of `=` is LD_IMM64 and a decimal one
-is MOV; `r1 = 18 ll` is LD_IMM64 too, and so are `map_fd[N]`, `map_value[N][0]+M`, `map_idx[N]`,
-`map_idx_value[N][0]+M`, `btf_id[N]`, `func[LABEL]`.
+take `pc+N`, `+N` or a label. As in the kernel's text a hexadecimal operand of `=` is LD_IMM64 and a
+decimal one is MOV; `r1 = 18 ll` is LD_IMM64 too, and so are `map_fd[N]`, `map_value[N][0]+M`,
+`map_idx[N]`, `map_idx_value[N][0]+M`, `btf_id[N]`, `func[LABEL]`.
 """
 
 import re
@@ -39,8 +39,8 @@ Match = re.Match[str]
 
 _SIZES = {"8": Size.B, "16": Size.H, "32": Size.W, "64": Size.DW}
 _NUMBER = r"[+-]?(?:0x[0-9a-f]+|\d+)"
-_MEM = rf"\*?\(([us])(8|16|32|64) \*\)\(r(\d+) ?({_NUMBER})\)"
-_TARGET = rf"(pc{_NUMBER}|[A-Za-z_.]\w*)"
+_MEM = r"\*?\(([us])(8|16|32|64) \*\)\(r(\d+) ?([+-] ?(?:0x[0-9a-f]+|\d+))\)"
+_TARGET = rf"((?:pc)?{_NUMBER}|[A-Za-z_.]\w*)"
 _PSEUDO = {
     "map_fd": PseudoSrc.MAP_FD,
     "map_value": PseudoSrc.MAP_VALUE,
@@ -115,11 +115,11 @@ def _reg(text: str) -> int:
 
 def _target(text: str, at: int, labels: Labels) -> int:
     """Offset of a jump or call at `at`: `pc+N`, or to a label."""
-    if text.startswith("pc") and text not in labels:
-        return _int(text[2:])
-    if text not in labels:
-        raise ValueError(f"no label {text}")
-    return labels[text] - at - 1
+    if text in labels:
+        return labels[text] - at - 1
+    if re.fullmatch(rf"(pc)?{_NUMBER}", text):
+        return _int(text.removeprefix("pc"))
+    raise ValueError(f"no label {text}")
 
 
 def _width(letter: str) -> int:

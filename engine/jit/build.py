@@ -25,7 +25,7 @@ def new_module(name: str) -> ir.Module:
     return module
 
 
-def cached_object(source_key: str, emit: Callable[[], ir.Module]) -> bytes:
+def cached_object(source_key: str, emit: Callable[[], ir.Module | str]) -> bytes:
     """The object for what `source_key` describes: from the cache, else made from `emit()` and kept there."""
     described = f"{_VERSION} {codegen.host_key()} {source_key}"
     key = hashlib.sha256(described.encode()).hexdigest()

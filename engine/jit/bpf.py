@@ -1,0 +1,193 @@
+"""The eBPF compiler: a verified program becomes native code.
+
+Each subprogram becomes one LLVM function; LLVM inlines and optimises across them and the native functions of
+maps and helpers that were taken into the module. Objects are cached on disk like all native code.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from engine.isa import FP, LD_IMM64, Form, Insn, Opcode, PseudoSrc
+from engine.jit import bpf_calls, bpf_mem, bpf_ops, codegen
+from engine.jit.bpf_flow import Block, blocks_of, jump_target, views
+from engine.jit.bpf_ir import Body
+from engine.jit.bpf_unit import HelperLike, Unit
+from engine.jit.build import cached_object
+from engine.verifier import PtrClass, Subprog, Verified
+
+__all__ = ["Code", "compile_bpf", "module_text"]
+
+_VERSION = "bpf 1"
+_MAY_GOTO_LOOPS = 8 << 20
+"""Iterations after which `may_goto` leaves its loop (BPF_MAX_LOOPS, include/linux/bpf.h)."""
+_PARAMETERS = ["a1", "a2", "a3", "a4", "a5", "env"]
+_SWAPS = "\n".join(f"declare i{n} @llvm.bswap.i{n}(i{n})" for n in (16, 32, 64))
+
+
+@dataclass(slots=True)
+class Code:
+    """Native code of a program, alive as long as this object.
+
+    address: fn(r1, env) -> r0. image: the ELF object it was linked from.
+    """
+
+    address: int
+    image: bytes
+    tracker: object
+
+
+def compile_bpf(verified: Verified, helpers: Mapping[int, HelperLike], *, arguments: int = 1) -> Code:
+    """Compile, or take from the cache, and link. The code takes r1 up to r`arguments`, and `env`."""
+    unit = Unit(verified, helpers, arguments)
+    image = cached_object(f"{_VERSION} {arguments} {unit.key()}", lambda: module_text(unit))
+    addresses, tracker = codegen.link_tracked(image, ["prog"], unit.imports())
+    return Code(addresses["prog"], image, tracker)
+
+
+def module_text(unit: Unit) -> str:
+    """The whole module as LLVM assembly."""
+    bodies = [_Function(unit, sub, number).text() for number, sub in enumerate(unit.verified.subprogs)]
+    maps = range(len(unit.verified.used_maps))
+    symbols = [f"@map.{n} = external global i8\n@map.{n}.data = external global i8" for n in maps]
+    externs = [
+        f'declare i64 @"{name}"({", ".join(["i64"] * arity)}) nounwind'
+        for name, arity in unit.declared.items()
+    ]
+    included = str(unit.emission.module)
+    swaps = [line for line in _SWAPS.splitlines() if line.split("@")[1].split("(")[0] not in included]
+    return "\n".join([included, *symbols, *externs, *swaps, *bodies, _entry(unit.arguments)])
+
+
+def _entry(arguments: int) -> str:
+    """The exported function: r1 up to r`arguments` and the environment in, r0 out."""
+    taken = _PARAMETERS[:arguments]
+    parameters = ", ".join(f"i64 %{name}" for name in (*taken, "env"))
+    passed = ", ".join([*(f"i64 %{name}" for name in taken), *["i64 0"] * (5 - arguments), "i64 %env"])
+    return f"define i64 @prog({parameters}) nounwind {{\n %r = call i64 @sub.0({passed})\n ret i64 %r\n}}\n"
+
+
+class _Function:
+    """One subprogram being compiled."""
+
+    def __init__(self, unit: Unit, sub: Subprog, number: int) -> None:
+        self._unit = unit
+        self._sub = sub
+        self._b = Body(f"sub.{number}", _PARAMETERS)
+        self._insns = unit.verified.insns
+        self._blocks = blocks_of(self._insns, sub.start, sub.end)
+        context = 0b10 if number == 0 else 0
+        self._views = views(self._insns, self._blocks, sub.start, context, unit.returns_pointer)
+
+    def text(self) -> str:
+        self._prologue()
+        for start in sorted(self._blocks):
+            self._block(self._blocks[start])
+        return self._b.text()
+
+    def _prologue(self) -> None:
+        depth = max(-(-self._sub.stack_depth // 16) * 16, 16)
+        entry = self._b.entry
+        for reg in range(FP):
+            entry.append(f" %r{reg} = alloca i64")
+            entry.append(f" %p{reg} = alloca ptr")
+            entry.append(f" store i64 {f'%a{reg}' if 1 <= reg <= 5 else '0'}, ptr %r{reg}")
+        entry += [
+            f" %stack = alloca [{depth} x i8], align 16",
+            f" store [{depth} x i8] zeroinitializer, ptr %stack, align 16",
+            f" %fpp = getelementptr i8, ptr %stack, i64 {depth}",
+            " %fp = ptrtoint ptr %fpp to i64",
+            " %envp = inttoptr i64 %env to ptr",
+        ]
+        if self._views[self._sub.start] & 0b10:
+            entry += [" %ctxp = inttoptr i64 %a1 to ptr", " store ptr %ctxp, ptr %p1"]
+        entry.append(f" br label %{self._name(self._sub.start)}")
+
+    @staticmethod
+    def _name(start: int) -> str:
+        return f"b{start}"
+
+    def _block(self, block: Block) -> None:
+        b = self._b
+        b.label(self._name(block.start))
+        if not self._unit.verified.aux[block.start].seen:
+            b.do("ret i64 0")
+            return
+        b.begin(self._views[block.start])
+        index = block.start
+        while index < block.end:
+            insn = self._insns[index]
+            row = insn.opcode
+            assert row is not None
+            if row.form in (Form.JUMP, Form.GOTO, Form.MAY_GOTO, Form.EXIT):
+                self._leave(insn, row, index)
+                return
+            self._insn(insn, row, index)
+            index += 2 if insn.code == LD_IMM64 else 1
+        b.flush()
+        if block.successors:
+            b.do(f"br label %{self._name(block.successors[0])}")
+        else:
+            b.do("ret i64 0")
+
+    def _leave(self, insn: Insn, row: Opcode, index: int) -> None:
+        """The jump or exit that ends a block."""
+        b = self._b
+        if row.form is Form.EXIT:
+            b.do(f"ret i64 {b.get(0)}")
+            return
+        target = jump_target(insn, index)
+        assert target is not None
+        if row.form is Form.GOTO:
+            b.flush()
+            b.do(f"br label %{self._name(target)}")
+            return
+        test = bpf_ops.condition(b, insn, row) if row.form is Form.JUMP else self._exhausted(index)
+        b.flush()
+        b.do(f"br i1 {test}, label %{self._name(target)}, label %{self._name(index + 1)}")
+
+    def _exhausted(self, index: int) -> str:
+        """Count down the budget of the `may_goto` at `index`; true when nothing is left."""
+        b = self._b
+        slot = f"%may{index}"
+        b.entry[-1:-1] = [f" {slot} = alloca i64", f" store i64 {_MAY_GOTO_LOOPS}, ptr {slot}"]
+        left = b.value(f"load i64, ptr {slot}")
+        b.do(f"store i64 {b.value(f'sub i64 {left}, 1')}, ptr {slot}")
+        return b.value(f"icmp eq i64 {left}, 0")
+
+    def _insn(self, insn: Insn, row: Opcode, index: int) -> None:
+        b = self._b
+        match row.form:
+            case Form.ALU:
+                bpf_ops.emit_alu(b, insn, row)
+            case Form.NEG:
+                bpf_ops.emit_neg(b, insn, row)
+            case Form.END | Form.BSWAP:
+                bpf_ops.emit_end(b, insn, row)
+            case Form.LOAD:
+                guarded = self._unit.verified.aux[index].ptr is PtrClass.BTF
+                (bpf_mem.emit_guarded_load if guarded else bpf_mem.emit_load)(b, insn, row)
+            case Form.STORE:
+                bpf_mem.emit_store(b, insn, row)
+            case Form.ATOMIC:
+                bpf_mem.emit_atomic(b, insn, row)
+            case Form.LD_IMM64:
+                self._imm64(insn, index)
+            case Form.CALL:
+                bpf_calls.emit_call(self._unit, b, insn, index)
+            case _:
+                raise NotImplementedError(row.form)
+
+    def _imm64(self, insn: Insn, index: int) -> None:
+        b, aux = self._b, self._unit.verified.aux[index]
+        if aux.map is not None:
+            number = self._unit.map_number(aux.map)
+            value = insn.src in (PseudoSrc.MAP_VALUE, PseudoSrc.MAP_IDX_VALUE)
+            pointer = b.gep(f"@map.{number}.data", aux.map_off) if value else f"@map.{number}"
+            b.set(insn.dst, b.value(f"ptrtoint ptr {pointer} to i64"), pointer)
+        elif insn.src == PseudoSrc.FUNC:
+            assert aux.target is not None
+            symbol, _ = self._unit.subprog(aux.target)
+            b.set(insn.dst, b.value(f"ptrtoint ptr {symbol} to i64"))
+        else:
+            high = self._insns[index + 1].imm
+            b.set(insn.dst, str(high << 32 | insn.imm & 0xFFFFFFFF))
