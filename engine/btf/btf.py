@@ -3,6 +3,7 @@
 import errno
 from functools import cached_property
 
+from engine.btf.names import essential
 from engine.btf.parse import Header, parse_types
 from engine.btf.types import (
     Array,
@@ -94,6 +95,17 @@ class Btf:
         """All ids of types called `name`, of one of `kinds` if given."""
         ids = self._by_name.get(name, [])
         return [type_id for type_id in ids if not kinds or self.types[type_id].kind in kinds]
+
+    @cached_property
+    def _flavours(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for name, ids in self._by_name.items():
+            found.setdefault(essential(name), []).extend(ids)
+        return found
+
+    def flavours(self, name: str) -> list[int]:
+        """Ids of types called `name` or `name___anything`, ascending."""
+        return sorted(self._flavours.get(name, ()))
 
     def skip(self, type_id: int) -> int:
         """Follow typedefs, qualifiers and type tags (`btf_type_skip_modifiers`)."""

@@ -1,0 +1,197 @@
+"""Creates what an object describes on a machine, all of it or nothing: `load_object`."""
+
+import errno
+import mmap
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from engine.abi.bpf import MapType
+from engine.btf.fields import spin_lock_offset
+from engine.errors import KernelError
+from engine.loader.kconfig import kconfig_value
+from engine.loader.kernelinfo import KernelInfo
+from engine.loader.patch import prog_spec
+from engine.loader.secname import SecName
+from engine.loader.spec import ExternKind, MapDef, ObjectSpec
+from engine.machine import Machine
+from engine.maps import Map, MapSpec, create_map
+from engine.progs import Prog, load_prog
+from engine.verifier import VerifierError
+
+__all__ = ["LoadError", "LoadedObject", "load_object", "map_spec"]
+
+_WITHOUT_BTF = frozenset(
+    (
+        MapType.PERF_EVENT_ARRAY,
+        MapType.CGROUP_ARRAY,
+        MapType.STACK_TRACE,
+        MapType.ARRAY_OF_MAPS,
+        MapType.HASH_OF_MAPS,
+        MapType.DEVMAP,
+        MapType.DEVMAP_HASH,
+        MapType.CPUMAP,
+        MapType.XSKMAP,
+        MapType.SOCKMAP,
+        MapType.SOCKHASH,
+        MapType.QUEUE,
+        MapType.STACK,
+    )
+)
+"""Types that are created without key and value types (libbpf's `bpf_object__create_map`)."""
+_RINGS = (MapType.RINGBUF, MapType.USER_RINGBUF)
+
+
+class LoadError(KernelError):
+    """A map or program of an object was refused. `part` says which, `log` is the verifier's, if it spoke."""
+
+    def __init__(self, number: int, part: str, reason: str, log: str = "") -> None:
+        super().__init__(number, f"{part}: {reason}")
+        self.part = part
+        self.log = log
+
+
+@dataclass(slots=True)
+class LoadedObject:
+    """Maps and programs by name, in the order of the object. `sections` says what each program's SEC() is."""
+
+    spec: ObjectSpec
+    maps: dict[str, Map] = field(default_factory=dict)
+    progs: dict[str, Prog] = field(default_factory=dict)
+    sections: dict[str, SecName] = field(default_factory=dict)
+
+
+def load_object(
+    machine: Machine, spec: ObjectSpec, kernel: KernelInfo, *, log_level: int = 1, uid: int = 0
+) -> LoadedObject:
+    """Create the maps of `spec`, fill them, load its programs.
+
+    Raises LoadError with the errno of what failed; nothing is left behind then.
+    """
+    loaded = LoadedObject(spec)
+    try:
+        for definition in spec.maps.values():
+            loaded.maps[definition.name] = _create(machine, spec, definition, kernel)
+        maps = list(loaded.maps.values())
+        for prog in spec.progs.values():
+            if prog.secname.autoload:
+                try:
+                    wanted = prog_spec(prog, spec, maps, kernel)
+                    loaded.progs[prog.name] = load_prog(machine, wanted, log_level=log_level, uid=uid)
+                except VerifierError as error:
+                    raise LoadError(error.errno, f"prog '{prog.name}'", error.message, error.log) from None
+                loaded.sections[prog.name] = prog.secname
+        _fill_slots(spec, loaded)
+    except KernelError:
+        _undo(machine, loaded)
+        raise
+    return loaded
+
+
+def _undo(machine: Machine, loaded: LoadedObject) -> None:
+    for prog in loaded.progs.values():
+        machine.progs.remove(prog.id)
+    for created in loaded.maps.values():
+        machine.maps.remove(created.id)
+    loaded.progs.clear()
+    loaded.maps.clear()
+
+
+def map_spec(spec: ObjectSpec, definition: MapDef, kernel: KernelInfo, inner: Map | None = None) -> MapSpec:
+    """What to create for `definition`: sizes depend on the machine, some types have no BTF."""
+    known = definition.type in MapType._value2member_map_
+    if not known:
+        raise LoadError(errno.EINVAL, f"map '{definition.name}'", f"unknown map type {definition.type}")
+    kind = MapType(definition.type)
+    typed = spec.btf is not None and kind not in _WITHOUT_BTF and definition.btf_value_type_id != 0
+    entries = definition.max_entries
+    if kind is MapType.PERF_EVENT_ARRAY and not entries:
+        entries = kernel.nr_cpus
+    elif kind in _RINGS:
+        entries = _ring_size(entries)
+    lock = None
+    if typed and spec.btf is not None:
+        lock = spin_lock_offset(spec.btf, spec.btf.skip(definition.btf_value_type_id))
+    return MapSpec(
+        kind,
+        definition.key_size,
+        definition.value_size,
+        entries,
+        definition.flags,
+        _kernel_name(definition.name),
+        btf=spec.btf if typed else None,
+        btf_key_type_id=definition.btf_key_type_id if typed else 0,
+        btf_value_type_id=definition.btf_value_type_id if typed else 0,
+        inner=inner,
+        numa_node=definition.numa_node,
+        map_extra=definition.map_extra,
+        lock_off=lock,
+    )
+
+
+def _kernel_name(name: str) -> str:
+    """As much of a name as the kernel takes; bytes that it refuses become underscores."""
+    return "".join(c if c in "_." or (c.isascii() and c.isalnum()) else "_" for c in name[:15])
+
+
+def _ring_size(size: int) -> int:
+    """Pages by a power of two, at least `size` bytes (libbpf's `adjust_ringbuf_sz`)."""
+    if not size or size > 1 << 31:
+        return size
+    pages = mmap.PAGESIZE
+    while pages < size:
+        pages *= 2
+    return pages
+
+
+def _create(machine: Machine, spec: ObjectSpec, definition: MapDef, kernel: KernelInfo) -> Map:
+    try:
+        inner = None
+        if definition.inner is not None:
+            inner = create_map(map_spec(spec, definition.inner, kernel), machine)
+        created = create_map(map_spec(spec, definition, kernel, inner), machine)
+        content = _content(spec, definition, kernel)
+        if content is not None:
+            created.update(bytes(4), content)
+        if definition.frozen:
+            created.freeze()
+    except LoadError:
+        raise
+    except KernelError as error:
+        raise LoadError(error.errno, f"map '{definition.name}'", error.message) from None
+    return created
+
+
+def _content(spec: ObjectSpec, definition: MapDef, kernel: KernelInfo) -> bytes | None:
+    """What element 0 starts with; None for zeros."""
+    if definition.section != ".kconfig" or spec.btf is None:
+        return definition.content
+    content = bytearray(definition.value_size)
+    for extern in spec.externs.values():
+        if extern.kind is ExternKind.KCONFIG:
+            value = kconfig_value(extern, spec.btf, kernel)
+            content[extern.offset : extern.offset + extern.size] = value
+    return bytes(content)
+
+
+def _fill_slots(spec: ObjectSpec, loaded: LoadedObject) -> None:
+    """Initial elements of maps of maps and of program arrays."""
+    for definition in spec.maps.values():
+        target = loaded.maps[definition.name]
+        owners: dict[str, Map] | dict[str, Prog] = (
+            loaded.progs if definition.type == MapType.PROG_ARRAY else loaded.maps
+        )
+        for index, name in _in_order(definition.slots.items()):
+            item = owners.get(name)
+            if item is None:
+                raise LoadError(
+                    errno.EINVAL, f"map '{definition.name}'", f"initial slot {index} is '{name}', unknown"
+                )
+            try:
+                target.update(index.to_bytes(4, "little"), item.id.to_bytes(4, "little"))
+            except KernelError as error:
+                reason = f"initial slot {index} ('{name}'): {error.message}"
+                raise LoadError(error.errno, f"map '{definition.name}'", reason) from None
+
+
+def _in_order(slots: Iterable[tuple[int, str]]) -> list[tuple[int, str]]:
+    return sorted(slots)

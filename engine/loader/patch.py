@@ -1,0 +1,138 @@
+"""Turns a `ProgDef` into a `ProgSpec`: CO-RE relocations, maps, externs and the attach target."""
+
+import errno
+from collections.abc import Mapping, Sequence
+
+from engine.abi.bpf import AttachType, ProgType
+from engine.btf import Btf
+from engine.btf.core import relocate
+from engine.btf.types import Kind
+from engine.errors import KernelError
+from engine.isa import decode
+from engine.isa.opcodes import PseudoSrc
+from engine.loader.functions import CALL, LD_IMM64, SLOT
+from engine.loader.kernelinfo import KernelInfo
+from engine.loader.secname import SecDef
+from engine.loader.spec import Extern, ExternKind, ObjectSpec, ProgDef, Reloc, RelocKind
+from engine.progspec import LineInfo, MapLike, ProgFlag, ProgSpec
+
+__all__ = ["prog_spec"]
+
+_KFUNC_POISON = 2002000000
+
+
+def prog_spec(prog: ProgDef, spec: ObjectSpec, maps: Sequence[MapLike], kernel: KernelInfo) -> ProgSpec:
+    """What to load for `prog`, with `maps` in the order of `spec.maps`.
+
+    Raises KernelError: ESRCH for a kernel symbol or attach target that is missing, and what CO-RE raises.
+    """
+    insns = bytearray(prog.insns)
+    if prog.core:
+        relocate(prog.name, insns, prog.core, spec.btf, kernel.btf)
+    numbers = {name: number for number, name in enumerate(spec.maps)}
+    for reloc in prog.relocs:
+        _patch(prog, insns, reloc, numbers, spec, kernel)
+    definition = prog.secname.definition
+    return ProgSpec(
+        definition.type if definition is not None else ProgType.KPROBE,
+        decode(insns),
+        license=spec.license,
+        name=prog.name[:15],
+        maps=dict(enumerate(maps)),
+        btf=spec.btf,
+        kernel_btf=kernel.btf,
+        func_info=prog.func_info,
+        line_info=[
+            LineInfo(row.insn_off, row.file_name, row.text, row.line, row.column) for row in prog.line_info
+        ],
+        expected_attach_type=definition.attach if definition is not None else None,
+        attach_btf_id=_attach_btf_id(prog, definition, kernel.btf),
+        flags=_flags(definition),
+        kern_version=spec.version or kernel.version,
+    )
+
+
+def _flags(definition: SecDef | None) -> int:
+    if definition is None:
+        return 0
+    return ProgFlag.SLEEPABLE * definition.sleepable | ProgFlag.XDP_HAS_FRAGS * definition.frags
+
+
+def _attach_btf_id(prog: ProgDef, definition: SecDef | None, btf: Btf | None) -> int:
+    """Type of the kernel function or tracepoint that the section names, 0 if it names none."""
+    if definition is None or definition.btf is None or not prog.secname.target:
+        return 0
+    wanted = definition.btf + prog.secname.target
+    kind = Kind.TYPEDEF if definition.attach == AttachType.TRACE_RAW_TP else Kind.FUNC
+    found = btf.find(wanted, kind) if btf is not None else None
+    if found is None:
+        reason = f"failed to find kernel BTF type ID of '{prog.secname.target}'"
+        raise KernelError(errno.ESRCH, f"prog '{prog.name}': {reason}")
+    return found
+
+
+def _patch(
+    prog: ProgDef,
+    insns: bytearray,
+    reloc: Reloc,
+    numbers: Mapping[str, int],
+    spec: ObjectSpec,
+    kernel: KernelInfo,
+) -> None:
+    """Apply one relocation to the instructions."""
+    at = reloc.insn
+    match reloc.kind:
+        case RelocKind.MAP_FD:
+            _load(insns, at, PseudoSrc.MAP_FD, numbers[reloc.name], 0)
+        case RelocKind.MAP_VALUE:
+            _load(insns, at, PseudoSrc.MAP_VALUE, numbers[reloc.name], reloc.offset)
+        case RelocKind.EXTERN:
+            _extern(prog, insns, at, spec.externs[reloc.name], numbers, spec, kernel)
+
+
+def _extern(
+    prog: ProgDef,
+    insns: bytearray,
+    at: int,
+    extern: Extern,
+    numbers: Mapping[str, int],
+    spec: ObjectSpec,
+    kernel: KernelInfo,
+) -> None:
+    if extern.kind is ExternKind.KCONFIG:
+        number = next(numbers[m.name] for m in spec.maps.values() if m.section == ".kconfig")
+        _load(insns, at, PseudoSrc.MAP_VALUE, number, extern.offset)
+        return
+    value = _resolve(extern, kernel)
+    if value is None and not extern.weak:
+        raise KernelError(errno.ESRCH, f"prog '{prog.name}': extern (ksym) '{extern.name}' is not found")
+    if extern.kind is ExternKind.KFUNC:
+        code, regs, _, _ = SLOT.unpack_from(insns, at * 8)
+        if value is None:
+            SLOT.pack_into(insns, at * 8, CALL, regs & 0xF, 0, _KFUNC_POISON)
+        else:
+            SLOT.pack_into(insns, at * 8, code, PseudoSrc.KFUNC_CALL << 4 | regs & 0xF, 0, value)
+    elif extern.kind is ExternKind.KSYM_VARIABLE and value is not None:
+        _load(insns, at, PseudoSrc.BTF_ID, value, 0)
+    else:
+        _load(insns, at, PseudoSrc.NONE, value or 0, (value or 0) >> 32)
+
+
+def _resolve(extern: Extern, kernel: KernelInfo) -> int | None:
+    """Address or BTF id of a kernel symbol."""
+    if extern.kind is ExternKind.KSYM_ADDRESS:
+        return kernel.symbol(extern.name)
+    if kernel.btf is None:
+        return None
+    return kernel.btf.find(extern.name, Kind.FUNC if extern.kind is ExternKind.KFUNC else Kind.VAR)
+
+
+def _load(insns: bytearray, at: int, src: int, low: int, high: int) -> None:
+    """Make the LD_IMM64 at `at` load what `src` says."""
+    regs = insns[at * 8 + 1] & 0xF
+    SLOT.pack_into(insns, at * 8, LD_IMM64, src << 4 | regs, 0, _signed(low))
+    SLOT.pack_into(insns, at * 8 + 8, 0, 0, 0, _signed(high))
+
+
+def _signed(value: int) -> int:
+    return (value & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
