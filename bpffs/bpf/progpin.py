@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from bpffs.bpf.cursor import TextCursor
 from bpffs.bpf.pins import PIN_MODE, Pin, View
-from engine.isa import disassemble
+from engine.isa.disasm import disasm_program
 from engine.kernfs import Caller, Handle
 from engine.progs import Prog
 
@@ -36,7 +36,7 @@ class _ProgText(View):
 
 def _xlated(prog: Prog) -> Iterator[bytes]:
     """`bpftool prog dump xlated`: each instruction with its number."""
-    for index, text in disassemble(prog.xlated):
+    for index, text in disasm_program(prog.xlated):
         yield f"{index:4}: {text}\n".encode()
 
 

@@ -1,4 +1,4 @@
-"""A small kernfs tree on a real mount, for tests of the FUSE adapter: `python -m tests.bpffs.small_mount DIR`."""
+"""A small kernfs tree on a real mount, for tests of the adapter: `python -m tests.bpffs.small_mount DIR`."""
 
 import errno
 import os

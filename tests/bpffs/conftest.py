@@ -1,0 +1,50 @@
+"""Fixtures: the small tree on a real mount, unmounted in every outcome."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bpffs import mounts
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def need_fuse() -> None:
+    """Skip, loudly, where nothing can be mounted."""
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("needs /dev/fuse, which this user cannot open")
+
+
+@pytest.fixture
+def small_log(tmp_path: Path) -> Path:
+    """What the process behind `small` wrote to standard error."""
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def small(tmp_path: Path, small_log: Path) -> Iterator[Path]:
+    """A mount of `small_mount.small_tree`."""
+    need_fuse()
+    point = tmp_path / "m"
+    point.mkdir()
+    with small_log.open("w") as log, subprocess.Popen(
+        [sys.executable, "-m", "tests.bpffs.small_mount", str(point)],
+        stdout=subprocess.PIPE, stderr=log, cwd=ROOT,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == b"ready\n", small_log.read_text()
+            yield point
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            finally:
+                process.kill()
+                if mounts.mount_at(str(point)) is not None:
+                    mounts.unmount(str(point), lazy=True)
+    assert mounts.mount_at(str(point)) is None
