@@ -122,7 +122,7 @@ class Interpreter:
         self._failure: KernelError | None = None
 
     def run(self, ctx: int, env: int, *further: int) -> int:
-        """r0 (unsigned) of a run with r1 = `ctx`, r2 and up = `further`; `env`: address of the environment."""
+        """r0 (unsigned) of a run with r1 = `ctx`, r2 and up = `further`; `env` is an environment."""
         self._env, self._steps, self._failure = env, 0, None
         self._frames.clear()
         return self._call(0, ([ctx & _U64, *further] + [0] * 4)[:5])
