@@ -1,0 +1,142 @@
+"""What /proc tells about a thread, read natively: identity from `status`, name from `comm`, CPU from `stat`.
+
+Numbers are as the daemon's own pid and user namespaces show them, except NSPID and NSTGID, which are as the
+thread itself sees them.
+"""
+
+from engine.jit.lang import (
+    c_call,
+    cstr,
+    local,
+    memcpy,
+    memset,
+    native,
+    put8,
+    put32,
+    sext32,
+    strnlen,
+    u8,
+    u32,
+    udiv,
+    urem,
+)
+from engine.tracees.state import Flag, Rec, St
+
+__all__ = ["TEXT_SIZE", "parse_number", "read_comm", "read_identity", "stat_cpu"]
+
+TEXT_SIZE = 3072
+_O_CLOEXEC = 0o2000000
+_COMM_LEN = 16
+_NEWLINE, _TAB, _SPACE, _SLASH, _ZERO, _NINE, _CLOSE = b"\n\t /09)"
+_PROCESSOR = 37
+"""Spaces between the `)` that ends the name in /proc/PID/stat and the field `processor`."""
+# The first four bytes of those lines of /proc/PID/status that are looked at.
+_TGID, _UID, _GID, _NSTGID, _NSPID = (
+    int.from_bytes(name, "little") for name in (b"Tgid", b"Uid:", b"Gid:", b"NStg", b"NSpi")
+)
+
+
+@native
+def _put_decimal(at: int, number: int) -> int:
+    """Write `number` at `at`; returns the address after it."""
+    digits = local(24)
+    count = 0
+    while count == 0 or number:
+        put8(digits + count, _ZERO + urem(number, 10))
+        number = udiv(number, 10)
+        count += 1
+    for i in range(count):
+        put8(at + i, u8(digits + count - 1 - i))
+    return at + count
+
+
+@native
+def _read(st: int, tid: int, name: int) -> int:
+    """Read /proc/TID/NAME into St.TEXT, NUL-terminated; its length, 0 when there is nothing."""
+    path = st + St.PATH
+    memcpy(path, cstr("/proc/"), 6)
+    end = _put_decimal(path + 6, tid)
+    put8(end, _SLASH)
+    memcpy(end + 1, name, strnlen(name, 16) + 1)
+    got = 0
+    fd = sext32(c_call("open", path, _O_CLOEXEC))
+    if fd >= 0:
+        got = c_call("read", fd, st + St.TEXT, TEXT_SIZE - 1)
+        c_call("close", fd)
+        got = got if got > 0 else 0
+    put8(st + St.TEXT + got, 0)
+    return got
+
+
+@native
+def parse_number(at: int) -> int:
+    """The decimal number at `at`, after any blanks."""
+    while u8(at) == _TAB or u8(at) == _SPACE:
+        at += 1
+    value = 0
+    while u8(at) >= _ZERO and u8(at) <= _NINE:
+        value = value * 10 + u8(at) - _ZERO
+        at += 1
+    return value
+
+
+@native
+def _last_number(at: int) -> int:
+    """The last decimal number of the line that `at` is in."""
+    value = 0
+    while u8(at) and u8(at) != _NEWLINE:
+        if u8(at) >= _ZERO and u8(at) <= _NINE and (u8(at - 1) == _TAB or u8(at - 1) == _SPACE):
+            value = parse_number(at)
+        at += 1
+    return value
+
+
+@native
+def read_identity(st: int, rec: int) -> int:
+    """Fill in TGID, UID, GID (real ids, as bpf_get_current_uid_gid) and namespace ids."""
+    at = st + St.TEXT
+    if _read(st, u32(rec + Rec.TID), cstr("status")) == 0:
+        return 0
+    while u8(at):
+        word = u32(at)
+        if word == _TGID:
+            put32(rec + Rec.TGID, parse_number(at + 5))
+        elif word == _UID:
+            put32(rec + Rec.UID, parse_number(at + 4))
+        elif word == _GID:
+            put32(rec + Rec.GID, parse_number(at + 4))
+        elif word == _NSTGID:
+            put32(rec + Rec.NSTGID, _last_number(at + 7))
+        elif word == _NSPID:
+            put32(rec + Rec.NSPID, _last_number(at + 6))
+        while u8(at) and u8(at) != _NEWLINE:
+            at += 1
+        if u8(at):
+            at += 1
+    put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) | Flag.KNOWN)
+    return 0
+
+
+@native
+def read_comm(st: int, rec: int) -> int:
+    """Fill in COMM; an unreadable name stays what it was."""
+    got = _read(st, u32(rec + Rec.TID), cstr("comm"))
+    if got:
+        memset(rec + Rec.COMM, 0, _COMM_LEN)
+        # The file ends in a newline, and a name has at most 15 bytes.
+        memcpy(rec + Rec.COMM, st + St.TEXT, got - 1 if got <= _COMM_LEN else _COMM_LEN - 1)
+    return 0
+
+
+@native
+def stat_cpu(st: int, tid: int) -> int:
+    """The CPU that thread `tid` ran on last, by /proc/TID/stat; -1 when it is gone."""
+    at = st + St.TEXT
+    end = at + _read(st, tid, cstr("stat"))
+    while end > at and u8(end) != _CLOSE:
+        end -= 1
+    spaces = 0
+    while u8(end) and spaces < _PROCESSOR:
+        spaces += u8(end) == _SPACE
+        end += 1
+    return parse_number(end) if u8(end) else -1

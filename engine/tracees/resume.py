@@ -1,0 +1,85 @@
+"""Letting a stopped tracee go on: at full speed or to the next system call, with its signal, or for good.
+
+ESRCH from any request means that the thread is dying or was killed while stopped: its exit status will come
+through wait, so nothing else is to be done.
+"""
+
+from engine.env import Ctl
+from engine.jit.lang import atomic_add64, c_call, errno_, load_acquire64, native, put32, u32, u64
+from engine.tracees.ptrace import Errno, Request, Sys
+from engine.tracees.state import Flag, Mode, Phase, Rec, St
+from engine.tracees.threads import record, remove
+
+__all__ = ["interrupt", "interrupt_running", "let_go", "listen", "request", "resume"]
+
+
+@native
+def request(st: int, op: int, tid: int, data: int) -> int:
+    """ptrace(op, tid, 0, data); 0 or a negative errno, counted unless it is ESRCH."""
+    if c_call("syscall", Sys.PTRACE, op, tid, 0, data) >= 0:
+        return 0
+    error = errno_()
+    if error != Errno.ESRCH:
+        atomic_add64(st + St.ERRORS, 1)
+    return -error
+
+
+@native
+def resume(st: int, rec: int, signal: int) -> int:
+    """Let the thread run on, delivering `signal` (0: none), to the next system call if anything is armed."""
+    op = Request.CONT
+    mode = Mode.CONT
+    if (
+        load_acquire64(u64(st + St.CTL) + Ctl.ARMED)
+        and (u32(rec + Rec.FLAGS) & (Flag.COMPAT | Flag.DETACH)) == 0
+    ):
+        op = Request.SYSCALL
+        mode = Mode.SYSCALL
+    else:
+        put32(rec + Rec.PHASE, Phase.ASK)
+    put32(rec + Rec.MODE, mode)
+    return request(st, op, u32(rec + Rec.TID), signal)
+
+
+@native
+def listen(st: int, rec: int) -> int:
+    """Leave the thread in its group stop, as without us; SIGCONT brings it back."""
+    put32(rec + Rec.MODE, Mode.LISTEN)
+    return request(st, Request.LISTEN, u32(rec + Rec.TID), 0)
+
+
+@native
+def let_go(st: int, rec: int) -> int:
+    """Stop tracing the stopped thread. In a group stop it stays stopped, else it runs on."""
+    tid = u32(rec + Rec.TID)
+    if request(st, Request.DETACH, tid, 0) == 0:
+        remove(st, tid)
+    return 0
+
+
+@native
+def interrupt(st: int, rec: int) -> int:
+    """Ask the thread to stop when it can; never waits. 0 or -ESRCH."""
+    if u32(rec + Rec.FLAGS) & Flag.INTERRUPTED:
+        return 0
+    error = request(st, Request.INTERRUPT, u32(rec + Rec.TID), 0)
+    if error == 0:
+        put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) | Flag.INTERRUPTED)
+        atomic_add64(st + St.INTERRUPTS, 1)
+    return error
+
+
+@native
+def interrupt_running(st: int) -> int:
+    """Something was armed: bring threads that run at full speed to a stop, from which they go on observed."""
+    if load_acquire64(u64(st + St.CTL) + Ctl.ARMED) == 0:
+        return 0
+    for number in range(u64(st + St.TOP)):
+        rec = record(st, number)
+        if (
+            u32(rec + Rec.TID)
+            and u32(rec + Rec.MODE) == Mode.CONT
+            and (u32(rec + Rec.FLAGS) & Flag.COMPAT) == 0
+        ):
+            interrupt(st, rec)
+    return 0

@@ -1,0 +1,201 @@
+"""What each kind of ptrace stop means, and what is done about it.
+
+system call   entry or exit; only what somebody wants is looked at further
+signal        passed on as it is (the kernel keeps its siginfo)
+STOP          our interrupt, a new thread's first stop, a group stop, or the end of one
+EXEC          a new program; a thread that was not the leader has taken the leader's id
+FORK ...      nothing: the child reports itself, perhaps before this
+"""
+
+from engine.jit.lang import (
+    atomic_add64,
+    c_call,
+    call,
+    memcpy,
+    native,
+    put32,
+    put64,
+    u8,
+    u32,
+    u64,
+    ult,
+)
+from engine.tracees.proc import read_identity
+from engine.tracees.ptrace import (
+    AUDIT_ARCH_X86_64,
+    SYSCALL_STOP,
+    USER32_CS,
+    Event,
+    Info,
+    InfoOp,
+    Request,
+    Sig,
+    Sys,
+    UserRegs,
+)
+from engine.tracees.restart import in_bitmap, restart
+from engine.tracees.resume import let_go, listen, request, resume
+from engine.tracees.state import REC_SIZE, Flag, Phase, Rec, St, Wanted
+from engine.tracees.task import describe, forget_identity, monotonic
+from engine.tracees.threads import find, insert, record, remove
+
+__all__ = ["on_status"]
+
+_SYSCALL_LIMIT = 512
+_GROUP_STOPS = sum(1 << signal for signal in (Sig.STOP, Sig.TSTP, Sig.TTIN, Sig.TTOU))
+
+
+@native
+def _load_regs(st: int, rec: int) -> int:
+    """Read all registers into St.UREGS; 0 or a negative errno."""
+    return request(st, Request.GETREGS, u32(rec + Rec.TID), st + St.UREGS)
+
+
+@native
+def _note_width(st: int, rec: int) -> int:
+    """With registers in St.UREGS: a thread in 32-bit code is left alone from now on."""
+    flags = u32(rec + Rec.FLAGS) & ~Flag.COMPAT
+    if u64(st + St.UREGS + UserRegs.CS) == USER32_CS:
+        flags |= Flag.COMPAT
+    put32(rec + Rec.FLAGS, flags)
+    return 0
+
+
+@native
+def _fire_entry(st: int, rec: int, wanted: int) -> int:
+    """Call ENTER and remember whether the return is wanted too; returns 0 when the thread is gone."""
+    if _load_regs(st, rec) < 0:
+        return 0
+    describe(st, rec, monotonic())
+    if wanted & Wanted.EXIT:
+        put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) | Flag.WANT_EXIT)
+    if wanted & Wanted.ENTRY:
+        atomic_add64(st + St.EVENTS, 1)
+        call(u64(st + St.ENTER), u64(st + St.ENV), st + St.UREGS)
+    return 1
+
+
+@native
+def _on_exit(st: int, rec: int) -> int:
+    """The system call entered before returns."""
+    nr = u32(rec + Rec.NR)
+    flags = u32(rec + Rec.FLAGS)
+    put32(rec + Rec.PHASE, Phase.ASK)
+    if in_bitmap(st + St.IDENTITY, nr):
+        forget_identity(rec)
+    if flags & Flag.WANT_EXIT:
+        put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) & ~Flag.WANT_EXIT)
+        regs = st + St.UREGS
+        if _load_regs(st, rec) == 0:
+            describe(st, rec, monotonic())
+            # rt_sigreturn and execve have replaced it; handlers go by the number that was entered.
+            put64(regs + UserRegs.ORIG_AX, nr)
+            atomic_add64(st + St.EVENTS, 1)
+            call(u64(st + St.EXIT), u64(st + St.ENV), regs, u64(regs + UserRegs.AX))
+    return resume(st, rec, 0)
+
+
+@native
+def _on_syscall(st: int, rec: int) -> int:
+    """A system-call stop. The common turn: one request to look, one to go on."""
+    if u32(rec + Rec.PHASE) == Phase.EXIT:
+        return _on_exit(st, rec)
+    info = st + St.INFO
+    if c_call("syscall", Sys.PTRACE, Request.GET_SYSCALL_INFO, u32(rec + Rec.TID), Info.SIZE, info) < 0:
+        return 0
+    nr = u64(info + Info.NR)
+    if u8(info) == InfoOp.ENTRY:
+        put32(rec + Rec.PHASE, Phase.EXIT)
+        put32(rec + Rec.NR, _SYSCALL_LIMIT)
+        if u32(info + Info.ARCH) == AUDIT_ARCH_X86_64 and ult(nr, _SYSCALL_LIMIT):
+            put32(rec + Rec.NR, nr)
+            wanted = call(u64(st + St.WANTED), u64(st + St.ENV), nr)
+            if wanted and _fire_entry(st, rec, wanted) == 0:
+                return 0
+    return resume(st, rec, 0)
+
+
+@native
+def _on_stop_event(st: int, rec: int, signal: int) -> int:
+    """PTRACE_EVENT_STOP."""
+    flags = u32(rec + Rec.FLAGS)
+    put32(rec + Rec.FLAGS, flags & ~Flag.INTERRUPTED)
+    put32(rec + Rec.PHASE, Phase.ASK)
+    grouped = (_GROUP_STOPS >> signal) & 1
+    if not grouped and _load_regs(st, rec) == 0:
+        if flags & Flag.INTERRUPTED:
+            restart(st, u32(rec + Rec.TID))
+        _note_width(st, rec)
+        forget_identity(rec)
+    if flags & Flag.DETACH:
+        return let_go(st, rec)
+    return listen(st, rec) if grouped else resume(st, rec, 0)
+
+
+@native
+def _on_exec(st: int, rec: int) -> int:
+    """PTRACE_EVENT_EXEC, reported under the leader's id whoever called execve."""
+    message = st + St.EVENT_MESSAGE
+    tid = u32(rec + Rec.TID)
+    if request(st, Request.GETEVENTMSG, tid, message) == 0 and u64(message) != tid:
+        former = find(st, u64(message))
+        if former:
+            memcpy(rec + Rec.TGID, former + Rec.TGID, REC_SIZE - Rec.TGID)
+            remove(st, u64(message))
+    forget_identity(rec)
+    if _load_regs(st, rec) == 0:
+        _note_width(st, rec)
+    return resume(st, rec, 0)
+
+
+@native
+def _born_while_detaching(st: int, rec: int) -> int:
+    """A new thread of a process that is being let go is let go as well."""
+    read_identity(st, rec)
+    leave = u64(st + St.STOPPING)
+    for number in range(u64(st + St.TOP)):
+        other = record(st, number)
+        if (
+            u32(other + Rec.TID)
+            and u32(other + Rec.TGID) == u32(rec + Rec.TGID)
+            and u32(other + Rec.FLAGS) & Flag.DETACH
+        ):
+            leave = 1
+    if leave:
+        put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) | Flag.DETACH)
+    return 0
+
+
+@native
+def _record_of(st: int, tid: int) -> int:
+    """The thread's record, made at its first stop; 0 when there is no room."""
+    rec = find(st, tid)
+    if rec == 0:
+        rec = insert(st, tid)
+        if rec and (u64(st + St.DETACHING) or u64(st + St.STOPPING)):
+            _born_while_detaching(st, rec)
+    return rec
+
+
+@native
+def on_status(st: int, tid: int, status: int) -> int:
+    """Deal with one result of wait4: thread `tid` has stopped or ended with `status`."""
+    atomic_add64(st + St.STOPS, 1)
+    if (status & 0xFF) != 0x7F:
+        atomic_add64(st + St.EXITS, 1)
+        return remove(st, tid)
+    signal = (status >> 8) & 0xFF
+    event = (status >> 16) & 0xFFFF
+    rec = _record_of(st, tid)
+    if rec == 0:
+        return request(st, Request.CONT, tid, 0 if event or signal == SYSCALL_STOP else signal)
+    if signal == SYSCALL_STOP:
+        return _on_syscall(st, rec)
+    if event == Event.NONE:
+        put32(rec + Rec.PHASE, Phase.ASK)
+        return resume(st, rec, signal)
+    if event == Event.STOP:
+        return _on_stop_event(st, rec, signal)
+    if event == Event.EXEC:
+        return _on_exec(st, rec)
+    return resume(st, rec, 0)

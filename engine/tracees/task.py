@@ -1,0 +1,107 @@
+"""Who a stop is about: fills the run environment from the thread's record, which it keeps fresh.
+
+A name is read anew after exec, prctl and 10 ms; ids after a system call that may change them; the CPU
+on every hit, from the thread's rseq area, where the kernel writes it on each return to user mode.
+"""
+
+from engine.env import TASK_COMM_LEN, Ctl, Env
+from engine.jit.lang import (
+    c_call,
+    local,
+    memcpy,
+    native,
+    put32,
+    put64,
+    u32,
+    u64,
+    ult,
+)
+from engine.tracees.proc import read_comm, read_identity, stat_cpu
+from engine.tracees.ptrace import Request, Sys
+from engine.tracees.state import COMM_NS, Flag, Rec, St
+
+__all__ = ["current_cpu", "describe", "forget_identity", "monotonic"]
+
+_CLOCK_MONOTONIC = 1
+_NS = 1_000_000_000
+_NO_RSEQ = 1
+_RSEQ_CPU_ID = 4
+"""Offset of cpu_id in struct rseq."""
+_RSEQ_CONFIG_SIZE = 24
+
+
+@native
+def monotonic() -> int:
+    """CLOCK_MONOTONIC in nanoseconds."""
+    now = local(16)
+    c_call("clock_gettime", _CLOCK_MONOTONIC, now)
+    return u64(now) * _NS + u64(now + 8)
+
+
+@native
+def forget_identity(rec: int) -> int:
+    """The thread may have become somebody else, or have another name or rseq area."""
+    put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) & ~Flag.KNOWN)
+    put64(rec + Rec.COMM_NS, 0)
+    put64(rec + Rec.RSEQ, 0)
+    return 0
+
+
+@native
+def _find_rseq(st: int, rec: int) -> int:
+    """Ask where the thread's struct rseq is."""
+    config = st + St.RSEQ_CONFIG
+    tid = u32(rec + Rec.TID)
+    put64(config, 0)
+    c_call("syscall", Sys.PTRACE, Request.GET_RSEQ_CONFIGURATION, tid, _RSEQ_CONFIG_SIZE, config)
+    put64(rec + Rec.RSEQ, u64(config) if u64(config) else _NO_RSEQ)
+    return 0
+
+
+@native
+def current_cpu(st: int, rec: int, now: int) -> int:
+    """The CPU that the stopped thread runs on, below NR_CPUS."""
+    if u64(rec + Rec.RSEQ) == 0:
+        _find_rseq(st, rec)
+    cpus = u32(u64(st + St.CTL) + Ctl.NR_CPUS)
+    tid = u32(rec + Rec.TID)
+    if u64(rec + Rec.RSEQ) != _NO_RSEQ:
+        here = local(16)
+        there = local(16)
+        cpu = local(16)
+        put64(here, cpu)
+        put64(here + 8, 4)
+        put64(there, u64(rec + Rec.RSEQ) + _RSEQ_CPU_ID)
+        put64(there + 8, 4)
+        if c_call("process_vm_readv", tid, here, 1, there, 1, 0) == 4 and ult(u32(cpu), cpus):
+            put32(rec + Rec.CPU, u32(cpu))
+            return u32(cpu)
+    if now - u64(rec + Rec.CPU_NS) > COMM_NS:
+        last = stat_cpu(st, tid)
+        put64(rec + Rec.CPU_NS, now)
+        if ult(last, cpus):
+            put32(rec + Rec.CPU, last)
+    return u32(rec + Rec.CPU)
+
+
+@native
+def describe(st: int, rec: int, now: int) -> int:
+    """Make the run environment tell of a stop of `rec` at time `now`."""
+    env = u64(st + St.ENV)
+    if (u32(rec + Rec.FLAGS) & Flag.KNOWN) == 0:
+        read_identity(st, rec)
+    if now - u64(rec + Rec.COMM_NS) > COMM_NS:
+        read_comm(st, rec)
+        put64(rec + Rec.COMM_NS, now)
+    put64(env + Env.TIME_NS, now)
+    put32(env + Env.CPU, current_cpu(st, rec, now))
+    put32(env + Env.FLAGS, 0)
+    put32(env + Env.TID, u32(rec + Rec.TID))
+    put32(env + Env.TGID, u32(rec + Rec.TGID))
+    put32(env + Env.UID, u32(rec + Rec.UID))
+    put32(env + Env.GID, u32(rec + Rec.GID))
+    memcpy(env + Env.COMM, rec + Rec.COMM, TASK_COMM_LEN)
+    put64(env + Env.MEM_TID, u32(rec + Rec.TID))
+    put32(env + Env.NSPID, u32(rec + Rec.NSPID))
+    put32(env + Env.NSTGID, u32(rec + Rec.NSTGID))
+    return 0

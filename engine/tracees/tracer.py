@@ -1,0 +1,250 @@
+"""The tracer: one thread that owns every ptrace call, and what other threads ask of it.
+
+Requests are queued and carried out by the tracer thread between two stops. Nobody ever waits for a tracee,
+except `stop`, for a moment.
+"""
+
+import ctypes
+import errno
+import os
+import queue
+import struct
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from engine.env import peek32, peek64, poke32, poke64
+from engine.errors import KernelError
+from engine.jit.lang import Native, compile_native, xchg32
+from engine.machine import Machine
+from engine.memory import Region
+from engine.tracees.attach import attach_process, detach_all, detach_process, live_records, process_of
+from engine.tracees.doorbell import create_timer, delete_timer, keep_stops_quiet, listen_for_doorbell
+from engine.tracees.loop import ring, trace_loop
+from engine.tracees.placement import MASK_SIZE, Place
+from engine.tracees.restart import IDENTITY_CALLS, RESTARTABLE, RESTARTABLE32, bitmap
+from engine.tracees.state import INDEX_SLOTS, MAX_THREADS, REC_SIZE, ST_SIZE, Flag, Reason, Rec, St
+
+__all__ = ["Handlers", "Tracer"]
+
+_STOP_PATIENCE = 1.0
+"""Seconds that `stop` gives the tracees to be let go one by one, before the kernel does it for all."""
+_RING = struct.pack("qqqq", 0, 1_000_000, 0, 1)
+_COUNTERS = (St.STOPS, St.EVENTS, St.INTERRUPTS, St.RESTARTS, St.UNTRACKED, St.EXITS, St.ERRORS, St.LIVE)
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """What the tracer calls, on its thread, without the GIL. The tracee is stopped meanwhile.
+
+    `wanted(env, nr)` is asked at each system call of x86-64 numbered below 512 and returns bits of
+    `state.Wanted`; `enter(env, uregs)` and `exit(env, uregs, retval)` are called accordingly, `uregs` being the
+    tracee's struct user_regs_struct.
+    """
+
+    wanted: Native
+    enter: Native
+    exit: Native
+
+
+def _try_yielding() -> bool:
+    """Whether this process may take SCHED_IDLE and come back; tried in a thread that is thrown away."""
+    outcome: list[bool] = []
+
+    def attempt() -> None:
+        policy = os.sched_getscheduler(0)
+        try:
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            os.sched_setscheduler(0, policy, os.sched_param(0))
+        except OSError:
+            return
+        outcome.append(policy in (os.SCHED_OTHER, os.SCHED_BATCH))
+
+    trial = threading.Thread(target=attempt)
+    trial.start()
+    trial.join()
+    return bool(outcome and outcome[0])
+
+
+class Tracer:
+    """Attached processes of one machine. All methods may be called from any thread but the tracer's own."""
+
+    def __init__(self, machine: Machine, handlers: Handlers) -> None:
+        self._machine = machine
+        self._handlers = handlers
+        self._region = Region("bpf-tracees", ST_SIZE + INDEX_SLOTS * 4 + MAX_THREADS * REC_SIZE)
+        self._st = self._region.address
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._running = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin: compile the native loop, start the tracer thread. KernelError when there is no timer left."""
+        handlers = self._handlers
+        compile_native([handlers.wanted, handlers.enter, handlers.exit])
+        compile_native([trace_loop, ring])
+        self._fill_state()
+        keep_stops_quiet()
+        ready: Future[None] = Future()
+        self._thread = threading.Thread(target=self._main, args=(ready,), name="tracer", daemon=True)
+        self._thread.start()
+        ready.result()
+
+    def _fill_state(self) -> None:
+        st, handlers = self._st, self._handlers
+        poke64(st + St.CTL, self._machine.ctl)
+        poke64(st + St.ENV, self._machine.new_env())
+        poke64(st + St.INDEX, st + ST_SIZE)
+        poke64(st + St.RECORDS, st + ST_SIZE + INDEX_SLOTS * 4)
+        poke64(st + St.WANTED, handlers.wanted.address)
+        poke64(st + St.ENTER, handlers.enter.address)
+        poke64(st + St.EXIT, handlers.exit.address)
+        poke32(st + Place.MAY_YIELD, int(_try_yielding()))
+        for offset, data in (
+            (St.RING_SPEC, _RING),
+            (St.RESTARTABLE, bitmap(RESTARTABLE)),
+            (St.RESTARTABLE32, bitmap(RESTARTABLE32)),
+            (St.IDENTITY, bitmap(IDENTITY_CALLS)),
+        ):
+            ctypes.memmove(st + offset, data, len(data))
+
+    # The tracer thread
+
+    def _main(self, ready: Future[None]) -> None:
+        st = self._st
+        tid = threading.get_native_id()
+        try:
+            listen_for_doorbell()
+            timer = create_timer(tid)
+            schedstat = self._know_place(tid)
+        except (KernelError, OSError) as error:
+            ready.set_exception(error)
+            return
+        poke64(st + St.TIMER, timer)
+        self._running = True
+        ready.set_result(None)
+        while self._running:
+            if trace_loop(st) == Reason.NO_TRACEES:
+                self._jobs.get()()
+            xchg32(st + St.COMMANDS, 0)
+            self._run_jobs()
+        delete_timer(timer)
+        if schedstat >= 0:
+            os.close(schedstat)
+
+    def _run_jobs(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return
+            job()
+
+    def _know_place(self, tid: int) -> int:
+        """Note where and how this thread runs; returns the descriptor of its schedstat, or -1."""
+        st = self._st
+        home = sum(1 << cpu for cpu in os.sched_getaffinity(0) if cpu < MASK_SIZE * 8)
+        ctypes.memmove(st + Place.HOME, home.to_bytes(MASK_SIZE, "little"), MASK_SIZE)
+        poke32(st + Place.POLICY, os.sched_getscheduler(0))
+        try:
+            schedstat = os.open(f"/proc/self/task/{tid}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            poke32(st + Place.MAY_YIELD, 0)
+            return -1
+        poke64(st + Place.SCHEDSTAT_FD, schedstat)
+        return schedstat
+
+    # Other threads
+
+    def _ask(self, job: Callable[[], None]) -> None:
+        """Have the tracer thread do `job`, wait until it has, and raise what it raised."""
+        answer: Future[None] = Future()
+
+        def run() -> None:
+            try:
+                answer.set_result(job())
+            except KernelError as error:
+                answer.set_exception(error)
+
+        with self._lock:
+            if not self._running:
+                raise KernelError(errno.ESRCH, "the tracer is not running")
+            self._jobs.put(run)
+            xchg32(self._st + St.COMMANDS, 1)
+            ring(self._st)
+        answer.result()
+
+    def attach(self, pid: int) -> None:
+        """Trace the process of `pid`, all its threads, and whatever it forks from now on.
+
+        Nothing happens when it is attached. KernelError ESRCH (no such process) or EPERM (ourselves, a
+        kernel thread, a zombie, traced by another, not ours to trace).
+        """
+        self._ask(lambda: attach_process(self._st, pid))
+
+    def detach(self, pid: int) -> None:
+        """Order that process `pid` be let go; it leaves as soon as each of its threads can stop, and runs on
+        as it was (stopped, if it was stopped). KernelError ESRCH when it is not attached.
+        """
+        self._ask(lambda: detach_process(self._st, pid))
+
+    def rearm(self) -> None:
+        """What needs system-call stops has changed (`Ctl.ARMED`). Returns at once, takes effect soon."""
+        with self._lock:
+            if self._running:
+                xchg32(self._st + St.REARM, 1)
+                ring(self._st)
+
+    def _live(self) -> list[tuple[int, int]]:
+        """(thread id, thread-group id or 0) of every thread that is traced to stay."""
+        with self._lock:
+            if self._region.closed:
+                return []
+            return [
+                (peek32(rec + Rec.TID), peek32(rec + Rec.TGID))
+                for rec in live_records(self._st)
+                if not peek32(rec + Rec.FLAGS) & Flag.DETACH
+            ]
+
+    def threads(self) -> list[int]:
+        """Ids of the attached threads, in ascending order."""
+        return sorted(tid for tid, _ in self._live())
+
+    def pids(self) -> list[int]:
+        """Ids of the attached processes (thread groups), in ascending order."""
+        found = set()
+        for tid, tgid in self._live():
+            try:
+                found.add(tgid or process_of(tid))
+            except KernelError:
+                continue
+        return sorted(found)
+
+    @property
+    def stats(self) -> dict[str, int]:
+        """Counters by name: stops, events, interrupts, restarts, untracked, exits, errors; live threads."""
+        with self._lock:
+            if self._region.closed:
+                return {counter.name.lower(): 0 for counter in _COUNTERS}
+            return {counter.name.lower(): peek64(self._st + counter) for counter in _COUNTERS}
+
+    def stop(self) -> None:
+        """Let every tracee go and end the tracer thread. Further calls do nothing."""
+        thread = self._thread
+        if thread is None or not self._running:
+            return
+        self._ask(lambda: detach_all(self._st))
+        deadline = time.monotonic() + _STOP_PATIENCE
+        while peek64(self._st + St.LIVE) and time.monotonic() < deadline:
+            time.sleep(0.002)
+        self._ask(self._end)
+        thread.join()
+        with self._lock:
+            self._machine.free_env(peek64(self._st + St.ENV))
+            self._region.close()
+
+    def _end(self) -> None:
+        self._running = False
