@@ -17,7 +17,7 @@ from engine.tracees.resume import interrupt
 from engine.tracees.state import REC_SIZE, Flag, Mode, Rec, St
 from engine.tracees.threads import find, insert
 
-__all__ = ["attach_process", "detach_all", "detach_process", "live_records"]
+__all__ = ["attach_process", "detach_all", "detach_process", "live_records", "process_of"]
 
 _SCANS = 1000
 """Scans of /proc/PID/task until no unknown thread is found; each follows a thread that was born meanwhile."""
@@ -37,13 +37,21 @@ def _seize(st: int, tid: int) -> int:
     return interrupt(st, rec) if load_acquire64(u64(st + St.CTL) + Ctl.ARMED) else 0
 
 
-def process_of(tid: int) -> int:
-    """Thread-group id of thread `tid`. KernelError ESRCH."""
+def _family(tid: int) -> tuple[int, int]:
+    """(thread-group id, parent process) of thread `tid`. KernelError ESRCH."""
     try:
         with open(f"/proc/{tid}/status", encoding="utf-8", errors="replace") as file:
-            return next(int(line.split()[1]) for line in file if line.startswith("Tgid:"))
+            fields = dict(
+                line.rstrip().split(":\t", 1) for line in file if line.startswith(("Tgid:", "PPid:"))
+            )
     except OSError as error:
         raise KernelError(errno.ESRCH, f"no process {tid}") from error
+    return int(fields["Tgid"]), int(fields["PPid"])
+
+
+def process_of(tid: int) -> int:
+    """Thread-group id of thread `tid`. KernelError ESRCH."""
+    return _family(tid)[0]
 
 
 def live_records(st: int) -> Iterator[int]:
@@ -72,9 +80,9 @@ def _keep(st: int, tid: int) -> bool:
 
 def attach_process(st: int, pid: int) -> None:
     """Seize every thread of process `pid`; nothing when it is attached. KernelError ESRCH or EPERM."""
-    tgid = process_of(pid)
-    if tgid == os.getpid():
-        raise KernelError(errno.EPERM, "a process cannot trace itself")
+    tgid, parent = _family(pid)
+    if os.getpid() in (tgid, parent):
+        raise KernelError(errno.EPERM, "neither this process nor its children, for which it waits")
     refused: set[int] = set()
     error = errno.ESRCH
     for _ in range(_SCANS):

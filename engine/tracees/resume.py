@@ -76,10 +76,7 @@ def interrupt_running(st: int) -> int:
         return 0
     for number in range(u64(st + St.TOP)):
         rec = record(st, number)
-        if (
-            u32(rec + Rec.TID)
-            and u32(rec + Rec.MODE) == Mode.CONT
-            and (u32(rec + Rec.FLAGS) & Flag.COMPAT) == 0
-        ):
+        fast = u32(rec + Rec.TID) and u32(rec + Rec.MODE) == Mode.CONT
+        if fast and not u32(rec + Rec.FLAGS) & Flag.COMPAT:
             interrupt(st, rec)
     return 0

@@ -155,14 +155,12 @@ def _born_while_detaching(st: int, rec: int) -> int:
     leave = u64(st + St.STOPPING)
     for number in range(u64(st + St.TOP)):
         other = record(st, number)
-        if (
-            u32(other + Rec.TID)
-            and u32(other + Rec.TGID) == u32(rec + Rec.TGID)
-            and u32(other + Rec.FLAGS) & Flag.DETACH
-        ):
+        same = u32(other + Rec.TID) and u32(other + Rec.TGID) == u32(rec + Rec.TGID)
+        if same and u32(other + Rec.FLAGS) & Flag.DETACH:
             leave = 1
     if leave:
         put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) | Flag.DETACH)
+        put64(st + St.DETACHING, u64(st + St.DETACHING) + 1)
     return 0
 
 

@@ -40,7 +40,7 @@ class Handlers:
     """What the tracer calls, on its thread, without the GIL. The tracee is stopped meanwhile.
 
     `wanted(env, nr)` is asked at each system call of x86-64 numbered below 512 and returns bits of
-    `state.Wanted`; `enter(env, uregs)` and `exit(env, uregs, retval)` are called accordingly, `uregs` being the
+    `state.Wanted`; `enter(env, uregs)` and `exit(env, uregs, retval)` are called accordingly, with the
     tracee's struct user_regs_struct.
     """
 
@@ -82,7 +82,7 @@ class Tracer:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin: compile the native loop, start the tracer thread. KernelError when there is no timer left."""
+        """Compile the native loop, start the tracer thread. KernelError when there is no timer left."""
         handlers = self._handlers
         compile_native([handlers.wanted, handlers.enter, handlers.exit])
         compile_native([trace_loop, ring])
@@ -165,9 +165,11 @@ class Tracer:
 
         def run() -> None:
             try:
-                answer.set_result(job())
+                job()
             except KernelError as error:
                 answer.set_exception(error)
+            else:
+                answer.set_result(None)
 
         with self._lock:
             if not self._running:
