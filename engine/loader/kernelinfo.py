@@ -2,10 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
 
 from engine.btf import Btf
+from engine.kernel.functions import symbol_table
 
-__all__ = ["KERNEL_VERSION", "KernelInfo", "kernel_version"]
+if TYPE_CHECKING:
+    from engine.machine import Machine
+
+__all__ = ["KERNEL_VERSION", "KernelInfo", "kernel_version", "modelled_kernel"]
 
 
 def kernel_version(major: int, minor: int, patch: int = 0) -> int:
@@ -34,3 +40,13 @@ class KernelInfo:
     config: Mapping[str, str] = field(default_factory=dict)
     version: int = KERNEL_VERSION
     nr_cpus: int = 1
+
+
+@cache
+def _addresses() -> dict[str, int]:
+    return {symbol.name: symbol.address for symbol in symbol_table()}
+
+
+def modelled_kernel(machine: "Machine") -> KernelInfo:
+    """The kernel that `machine` models."""
+    return KernelInfo(symbol=_addresses().get, nr_cpus=machine.nr_cpus)

@@ -9,16 +9,16 @@ from engine.abi.bpf import MapType
 from engine.btf.fields import spin_lock_offset
 from engine.errors import KernelError
 from engine.loader.kconfig import kconfig_value
-from engine.loader.kernelinfo import KernelInfo
+from engine.loader.kernelinfo import KernelInfo, modelled_kernel
+from engine.loader.object import parse_object
 from engine.loader.patch import prog_spec
-from engine.loader.secname import SecName
 from engine.loader.spec import ExternKind, MapDef, ObjectSpec
 from engine.machine import Machine
 from engine.maps import Map, MapSpec, create_map
 from engine.progs import Prog, load_prog
 from engine.verifier import VerifierError
 
-__all__ = ["LoadError", "LoadedObject", "load_object", "map_spec"]
+__all__ = ["LoadError", "LoadedObject", "load_object", "load_spec", "map_spec"]
 
 _WITHOUT_BTF = frozenset(
     (
@@ -52,18 +52,27 @@ class LoadError(KernelError):
 
 @dataclass(slots=True)
 class LoadedObject:
-    """Maps and programs by name, in the order of the object. `sections` says what each program's SEC() is."""
+    """Maps and programs by name, in the order of the object; `sections` has the SEC() name of programs."""
 
     spec: ObjectSpec
     maps: dict[str, Map] = field(default_factory=dict)
     progs: dict[str, Prog] = field(default_factory=dict)
-    sections: dict[str, SecName] = field(default_factory=dict)
+    sections: dict[str, str] = field(default_factory=dict)
 
 
 def load_object(
-    machine: Machine, spec: ObjectSpec, kernel: KernelInfo, *, log_level: int = 1, uid: int = 0
+    data: bytes, machine: Machine, *, name: str = "", log_level: int = 1, uid: int = 0
 ) -> LoadedObject:
-    """Create the maps of `spec`, fill them, load its programs.
+    """Parse the object `data`, called `name`, and load it on `machine` as `load_spec` does."""
+    return load_spec(
+        parse_object(data, name), machine, modelled_kernel(machine), log_level=log_level, uid=uid
+    )
+
+
+def load_spec(
+    spec: ObjectSpec, machine: Machine, kernel: KernelInfo, *, log_level: int = 1, uid: int = 0
+) -> LoadedObject:
+    """Create the maps of `spec`, fill them, load its programs, with types and symbols of `kernel`.
 
     Raises LoadError with the errno of what failed; nothing is left behind then.
     """
@@ -79,7 +88,7 @@ def load_object(
                     loaded.progs[prog.name] = load_prog(machine, wanted, log_level=log_level, uid=uid)
                 except VerifierError as error:
                     raise LoadError(error.errno, f"prog '{prog.name}'", error.message, error.log) from None
-                loaded.sections[prog.name] = prog.secname
+                loaded.sections[prog.name] = prog.secname.section
         _fill_slots(spec, loaded)
     except KernelError:
         _undo(machine, loaded)
