@@ -36,10 +36,18 @@ class Code:
     tracker: object
 
 
-def compile_bpf(verified: Verified, helpers: Mapping[int, HelperLike], *, arguments: int = 1) -> Code:
-    """Compile, or take from the cache, and link. The code takes r1 up to r`arguments`, and `env`."""
+def compile_bpf(
+    verified: Verified, helpers: Mapping[int, HelperLike], *, arguments: int = 1, cached: bool = True
+) -> Code:
+    """Compile, or take from the cache unless not `cached`, and link.
+
+    The code takes r1 up to r`arguments`, and the environment.
+    """
     unit = Unit(verified, helpers, arguments)
-    image = cached_object(f"{_VERSION} {arguments} {unit.key()}", lambda: module_text(unit))
+    if cached:
+        image = cached_object(f"{_VERSION} {arguments} {unit.key()}", lambda: module_text(unit))
+    else:
+        image = codegen.object_of(module_text(unit))
     addresses, tracker = codegen.link_tracked(image, ["prog"], unit.imports())
     return Code(addresses["prog"], image, tracker)
 
