@@ -43,8 +43,8 @@ _NAMES32 = """
     177 rt_sigtimedwait  179 rt_sigsuspend  180 pread64  181 pwrite64  187 sendfile  220 getdents64
     221 fcntl64  239 sendfile64  240 futex  247 io_getevents  256 epoll_wait  267 clock_nanosleep
     279 mq_timedsend  280 mq_timedreceive  284 waitid  295 openat  308 pselect6  309 ppoll
-    313 splice  319 epoll_pwait  324 fallocate  333 preadv  334 pwritev  337 recvmmsg  345 sendmmsg  355 getrandom  362 connect
-    364 accept4  369 sendto  370 sendmsg  371 recvfrom  372 recvmsg  385 io_pgetevents  400 msgsnd  401 msgrcv
+    313 splice  319 epoll_pwait  324 fallocate  333 preadv  334 pwritev  337 recvmmsg  345 sendmmsg
+    355 getrandom  362 connect  364 accept4  369 sendto  370 sendmsg  371 recvfrom  372 recvmsg  385 io_pgetevents  400 msgsnd  401 msgrcv
     407 clock_nanosleep_time64  413 pselect6_time64  414 ppoll_time64  416 io_pgetevents_time64
     417 recvmmsg_time64  418 mq_timedsend_time64  419 mq_timedreceive_time64  420 semtimedop_time64
     421 rt_sigtimedwait_time64  422 futex_time64  426 io_uring_enter  441 epoll_pwait2

@@ -226,6 +226,11 @@ class Tracer:
         return sorted(found)
 
     @property
+    def state(self) -> int:
+        """Address of the state block (`state.St`)."""
+        return self._st
+
+    @property
     def stats(self) -> dict[str, int]:
         """Counters by name: stops, events, interrupts, restarts, untracked, exits, errors; live threads."""
         with self._lock:
