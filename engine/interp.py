@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from engine.abi.bpf import FuncId
+from engine.abi.ctx import SkBuff
 from engine.env import Ctl, Env, peek32, peek64, poke64
 from engine.errors import KernelError
 from engine.isa import MAX_TAIL_CALLS, STACK_SIZE, Atomic, Form, Insn, Opcode, PseudoSrc
@@ -266,8 +267,17 @@ class Interpreter:
         frame.pc += 2
 
     def _packet(self, frame: _Frame, insn: Insn, row: Opcode) -> int | None:
-        """LD_ABS and LD_IND: network-order load from the packet; outside of it the program ends with 0."""
-        raise KernelError(errno.EINVAL, f"insn {frame.pc}: packet load without a packet")
+        """LD_ABS and LD_IND: network-order load from the packet of r6; outside of it the frame ends with 0."""
+        context = frame.regs[6]
+        data = peek64(context + SkBuff.NATIVE_DATA)
+        index = frame.regs[insn.src] if row.form is Form.LD_IND else 0
+        offset = _word(sign_extend(insn.imm + index, 32))
+        if offset < 0 or offset + row.size > peek64(context + SkBuff.NATIVE_DATA_END) - data:
+            return 0
+        value = self._load(frame.pc, data + offset, row.size)
+        frame.regs[0] = int.from_bytes(value.to_bytes(row.size, "little"), "big")
+        frame.pc += 1
+        return None
 
     # Calls
 

@@ -4,9 +4,11 @@ Each subprogram becomes one LLVM function; LLVM inlines and optimises across the
 maps and helpers that were taken into the module. Objects are cached on disk like all native code.
 """
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from engine.errors import KernelError
 from engine.isa import FP, LD_IMM64, Form, Insn, Opcode, PseudoSrc
 from engine.jit import bpf_calls, bpf_mem, bpf_ops, codegen
 from engine.jit.bpf_flow import Block, blocks_of, jump_target, views
@@ -180,10 +182,12 @@ class _Function:
                 bpf_mem.emit_atomic(b, insn, row)
             case Form.LD_IMM64:
                 self._imm64(insn, index)
+            case Form.LD_ABS | Form.LD_IND:
+                bpf_mem.emit_packet_load(b, insn, row)
             case Form.CALL:
                 bpf_calls.emit_call(self._unit, b, insn, index)
             case _:
-                raise NotImplementedError(row.form)
+                raise KernelError(errno.EINVAL, f"insn {index}: {row.form.name} has no native code")
 
     def _imm64(self, insn: Insn, index: int) -> None:
         b, aux = self._b, self._unit.verified.aux[index]

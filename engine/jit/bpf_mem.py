@@ -4,12 +4,13 @@ Accesses need no alignment, except atomics, which the verifier aligns. Non-fetch
 fetching ones sequentially consistent, as Linux defines them (Documentation/bpf/standardization).
 """
 
+from engine.abi.ctx import SkBuff
 from engine.env import Ctl, Env
-from engine.isa import Atomic, Insn, Opcode
+from engine.isa import Atomic, Form, Insn, Opcode
 from engine.jit.bpf_ir import INT, Body
 from engine.memory import KERNEL_BASE, WINDOW_BASE
 
-__all__ = ["emit_atomic", "emit_guarded_load", "emit_load", "emit_store"]
+__all__ = ["emit_atomic", "emit_guarded_load", "emit_load", "emit_packet_load", "emit_store"]
 
 _RMW = {Atomic.ADD: "add", Atomic.OR: "or", Atomic.AND: "and", Atomic.XOR: "xor", Atomic.XCHG: "xchg"}
 
@@ -96,3 +97,33 @@ def emit_atomic(b: Body, insn: Insn, row: Opcode) -> None:
         seen = b.value(f"atomicrmw {op} ptr {where}, {kind} {operand} {order}, align {size}")
         if fetch:
             b.set(insn.src, _extended(b, seen, size, False))
+
+
+def emit_packet_load(b: Body, insn: Insn, row: Opcode) -> None:
+    """LD_ABS and LD_IND: r0 = packet[imm + src] in network order, from the packet of the context in r6.
+
+    Outside of the packet the subprogram ends with 0 (`bpf_gen_ld_abs`, net/core/filter.c). Offsets
+    relative to a header (SKF_NET_OFF, SKF_LL_OFF) are negative and count as outside.
+    """
+    context = b.pointer(6)
+    data = b.value(f"load i64, ptr {b.gep(context, int(SkBuff.NATIVE_DATA))}")
+    end = b.value(f"load i64, ptr {b.gep(context, int(SkBuff.NATIVE_DATA_END))}")
+    narrow = str(insn.imm)
+    if row.form is Form.LD_IND:
+        narrow = b.value(f"add i32 {b.get32(insn.src)}, {insn.imm}")
+    offset = b.value(f"sext i32 {narrow} to i64")
+    room = b.value(f"sub i64 {b.value(f'sub i64 {end}, {data}')}, {row.size}")
+    fits = b.value(f"icmp sle i64 {offset}, {room}")
+    good = b.value(f"and i1 {fits}, {b.value(f'icmp sge i64 {offset}, 0')}")
+    stem = b.fresh("packet")
+    b.do(f"br i1 {good}, label %{stem}.load, label %{stem}.none")
+    b.label(f"{stem}.none")
+    b.do("ret i64 0")
+    b.label(f"{stem}.load")
+    where = b.value(f"inttoptr i64 {b.value(f'add i64 {data}, {offset}')} to ptr")
+    kind = INT[row.size]
+    value = b.value(f"load {kind}, ptr {where}, align 1")
+    if row.size > 1:
+        value = b.value(f"call {kind} @llvm.bswap.{kind}({kind} {value})")
+    b.drop_views(0b111111)
+    b.set(0, _extended(b, value, row.size, False))
