@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = ("engine", "tracefs", "bpffs")
 """From the bottom up; a layer imports those before it."""
 
-ROOMS = {"pyfuse3": "bpffs", "trio": "bpffs", "llvmlite": "engine/jit", "elftools": "engine/loader"}
+ROOMS = {"pyfuse3": "bpffs", "trio": "bpffs", "llvmlite": "engine/jit"}
 PTRACE_ROOM = "engine/tracees"
 
 FILES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))

@@ -10,8 +10,8 @@ from bpffs.bpf.mappin import MapPin
 from bpffs.bpf.progpin import ProgPin
 from engine.errors import KernelError
 from engine.kernfs import Caller, TextFile
-from engine.loader import LoadedObject
-from engine.loader.secname import parse_secname
+from engine.loader import parse_secname
+from engine.loader.load import LoadedObject
 
 if TYPE_CHECKING:
     from bpffs.bpf.pinfs import BpfFs

@@ -3,8 +3,6 @@
 import json
 from collections.abc import Iterator
 
-from engine.btf.dump import json_value
-
 from engine.abi.bpf import MapType
 from engine.maps import Map
 
@@ -76,27 +74,11 @@ def _json_element(target: Map, key: bytes, value: bytes) -> dict[str, object]:
         row["values"] = [{"cpu": cpu, "value": _bytes(part)} for cpu, part in enumerate(parts)]
     else:
         row["value"] = _bytes(value)
-    if target.btf is not None and target.btf_value_type_id:
-        row["formatted"] = _formatted(target, key, value, parts)
-    return row
-
-
-def _formatted(target: Map, key: bytes, value: bytes, parts: list[bytes]) -> dict[str, object]:
-    btf, value_type = target.btf, target.btf_value_type_id
-    row: dict[str, object] = {}
-    if target.btf_key_type_id:
-        row["key"] = json_value(btf, target.btf_key_type_id, key)
-    if parts:
-        row["values"] = [
-            {"cpu": cpu, "value": json_value(btf, value_type, part)} for cpu, part in enumerate(parts)
-        ]
-    else:
-        row["value"] = json_value(btf, value_type, value)
     return row
 
 
 def json_pieces(target: Map) -> Iterator[bytes]:
-    """`bpftool -j map dump`: one array, raw bytes, and typed values where there is BTF."""
+    """`bpftool -j map dump`: one array of raw bytes."""
     comma = "["
     for key, value in target.items():
         yield (comma + json.dumps(_json_element(target, key, value), separators=(",", ":"))).encode()
@@ -108,10 +90,9 @@ def info_pieces(target: Map) -> Iterator[bytes]:
     """`bpftool map show` of one map."""
     name = f"  name {target.name}" if target.name else ""
     memlock = target.region.size if target.region is not None else 0
-    extra = f"\n\tbtf_id {target.btf_id}" if getattr(target, "btf_id", 0) else ""
     frozen = "  frozen" if target.frozen else ""
     yield (
         f"{target.id}: {target.type.name.lower()}{name}  flags {target.flags:#x}\n"
         f"\tkey {target.key_size}B  value {target.value_size}B  max_entries {target.max_entries}"
-        f"  memlock {memlock}B{extra}{frozen}\n"
+        f"  memlock {memlock}B{frozen}\n"
     ).encode()

@@ -11,7 +11,7 @@ from bpffs.bpf.pins import Pin
 from bpffs.bpf.upload import Upload, is_complete_elf
 from engine.errors import KernelError
 from engine.kernfs import Caller, TextFile
-from engine.loader import load_object
+from engine.loader.load import load_object
 from engine.machine import Machine
 from engine.maps import create_map
 

@@ -13,6 +13,10 @@ __all__ = ["answering"]
 _log = logging.getLogger(__name__)
 
 
+_REPLACED = {524: errno.EOPNOTSUPP}
+"""Errnos above 511 cannot be answered (fuse_dev_do_write): ENOTSUPP, which the kernel keeps to itself."""
+
+
 class answering:
     """Context of one request called `operation`: whatever is raised inside leaves as `pyfuse3.FUSEError`.
 
@@ -35,7 +39,7 @@ class answering:
             return
         if isinstance(raised, KernelError):
             _log.debug("%s: %s", self._operation, raised)
-            raise pyfuse3.FUSEError(raised.errno) from None
+            raise pyfuse3.FUSEError(_REPLACED.get(raised.errno, raised.errno)) from None
         if isinstance(raised, Exception):
             _log.error("%s failed, answered EIO", self._operation, exc_info=raised)
             raise pyfuse3.FUSEError(errno.EIO) from None
