@@ -1,0 +1,110 @@
+"""What `bpftool map dump` prints of a map's elements (map.c of bpftool 7.1): plain, and as JSON."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from engine.abi.bpf import MapType
+from engine.btf.btf import Btf
+from engine.btf.jsondump import json_value
+
+__all__ = ["MapShape", "dump_json", "dump_plain"]
+
+_PERCPU = frozenset(
+    (
+        MapType.PERCPU_HASH,
+        MapType.PERCPU_ARRAY,
+        MapType.LRU_PERCPU_HASH,
+        MapType.PERCPU_CGROUP_STORAGE,
+    )
+)
+_OF_MAPS = frozenset((MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS))
+_LINE = 16
+_SHORT = 24
+
+
+@dataclass(frozen=True, slots=True)
+class MapShape:
+    """What printing needs to know of a map. Without BTF `btf` is None and the type ids are 0."""
+
+    type: int
+    key_size: int
+    value_size: int
+    btf: Btf | None = None
+    key_type_id: int = 0
+    value_type_id: int = 0
+
+    def values(self, value: bytes) -> list[bytes] | None:
+        """The value of each CPU; None if the map has one value for all."""
+        if self.type not in _PERCPU:
+            return None
+        stride = (self.value_size + 7) & ~7
+        return [value[at : at + self.value_size] for at in range(0, len(value), stride)]
+
+
+def _hex(data: bytes) -> str:
+    """`fprint_hex`: sixteen bytes a line, a wider gap in the middle."""
+    lines = (data[at : at + _LINE] for at in range(0, len(data), _LINE))
+    return "\n".join("  ".join(half.hex(" ") for half in (line[:8], line[8:]) if half) for line in lines)
+
+
+def _plain(shape: MapShape, key: bytes, value: bytes) -> str:
+    values = shape.values(value)
+    if values is not None:
+        gap = "\n" if shape.value_size > _LINE else " "
+        head = f"key:\n{_hex(key)}\n" if key else ""
+        return head + "".join(f"value (CPU {cpu:02d}):{gap}{_hex(v)}\n" for cpu, v in enumerate(values))
+    long = shape.key_size > _LINE or shape.value_size > _LINE
+    gap = "\n" if long else " "
+    short = shape.key_size + shape.value_size <= _SHORT and not long
+    head = f"key:{gap}{_hex(key)}{'  ' if short else chr(10)}" if key else ""
+    if shape.type in _OF_MAPS:
+        return f"{head}inner_map_id:{gap}{int.from_bytes(value[:4], 'little')} \n"
+    return f"{head}value:{gap}{_hex(value)}\n" if value else head + "\n"
+
+
+def dump_plain(shape: MapShape, elements: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
+    """`bpftool map dump` of a map without BTF, element by element, and how many there were."""
+    count = 0
+    for key, value in elements:
+        count += 1
+        yield _plain(shape, key, value).encode()
+    yield f"Found {count} element{'' if count == 1 else 's'}\n".encode()
+
+
+def _bytes(data: bytes) -> str:
+    return "[" + ",".join(f'"0x{byte:02x}"' for byte in data) + "]"
+
+
+def _percpu(texts: Iterable[str]) -> str:
+    return "[" + ",".join(f'{{"cpu":{cpu},"value":{text}}}' for cpu, text in enumerate(texts)) + "]"
+
+
+def _formatted(shape: MapShape, btf: Btf, key: bytes, value: bytes) -> str:
+    values = shape.values(value)
+    head = f'"key":{json_value(btf, shape.key_type_id, key)},' if shape.key_type_id else ""
+    if values is None:
+        return f'{{{head}"value":{json_value(btf, shape.value_type_id, value)}}}'
+    texts = _percpu(json_value(btf, shape.value_type_id, part) for part in values)
+    return f'{{{head}"values":{texts}}}'
+
+
+def _json(shape: MapShape, key: bytes, value: bytes) -> str:
+    values = shape.values(value)
+    if values is not None:
+        text = f'"key":{_bytes(key)},"values":{_percpu(_bytes(part) for part in values)}'
+    elif shape.type in _OF_MAPS:
+        text = f'"key":{_bytes(key)},"inner_map_id":{int.from_bytes(value[:4], "little")}'
+    else:
+        text = f'"key":{_bytes(key)},"value":{_bytes(value)}'
+    if shape.btf is not None and shape.value_type_id:
+        text += f',"formatted":{_formatted(shape, shape.btf, key, value)}'
+    return f"{{{text}}}"
+
+
+def dump_json(shape: MapShape, elements: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
+    """`bpftool -j map dump`: one array, in pieces."""
+    comma = "["
+    for key, value in elements:
+        yield (comma + _json(shape, key, value)).encode("utf-8", "surrogateescape")
+        comma = ","
+    yield b"]\n" if comma == "," else b"[]\n"
