@@ -13,7 +13,9 @@ from engine.clock import Clock, MonotonicClock
 from engine.env import CTL_SIZE, ENV_SIZE, RUN_LOCK_STRIDE, SCRATCH_SIZE, Ctl, Env, peek64, poke32, poke64
 from engine.epoch import Epoch
 from engine.idr import Idr
+from engine.kernel.model import Kernel
 from engine.memory import Heap, Region
+from engine.probes.registry import Probes
 
 if TYPE_CHECKING:
     from engine.maps import Map
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KERNEL_ARENA_SIZE", "Machine", "possible_cpus"]
 
-KERNEL_ARENA_SIZE = 128 << 20
+KERNEL_ARENA_SIZE = 256 << 20
 """Bytes of the arena for modelled kernel objects; sparse, so only what is touched costs memory."""
 
 
@@ -42,6 +44,8 @@ class Machine:
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.ctl = self._control_block()
         self.epoch = Epoch(self.heap, self.ctl)
+        self.kernel = Kernel(self.heap, self.arena, self.ctl)
+        self.probes = Probes(self)
         self.maps: Idr[Map] = Idr()
         self.progs: Idr[Prog] = Idr()
         self.links: Idr[object] = Idr()

@@ -1,0 +1,10 @@
+"""Probes: kprobes and kretprobes on the modelled kernel.
+
+    registry, probe   what is registered, enabled, counted (Python)
+    sites, layout     the native tables that say which system call fires what; immutable once published
+    fire, args, regs  following them: from a thread's system call to the handlers (native)
+    driver            a synthetic thread, for tests and benchmarks
+
+The machine's lock guards the registry. Firing takes no lock but the CPU's run lock; tables that it follows
+are reclaimed through the machine's epoch.
+"""
