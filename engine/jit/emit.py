@@ -257,6 +257,16 @@ class _Body:
                 return self._binary(node, op, first, self._value(right))
             case ast.UnaryOp(op=op, operand=operand):
                 return self._unary(node, op, operand)
+            case ast.Compare(
+                left=left, ops=[ast.In() | ast.NotIn() as op], comparators=[ast.Tuple(elts=members)]
+            ):
+                if not _is_plain(left):
+                    self._fail(node, "what is looked for with `in` is a name or a constant")
+                equal: list[ast.expr] = [ast.Compare(left, [ast.Eq()], [member]) for member in members]
+                found = ast.BoolOp(ast.Or(), equal)
+                return self._select(
+                    found if isinstance(op, ast.In) else ast.UnaryOp(ast.Not(), found), None, None
+                )
             case ast.Compare(left=left, ops=[op], comparators=[right]):
                 if type(op) not in _COMPARISON:
                     self._fail(node, "this comparison is not in the native language")
