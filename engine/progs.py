@@ -69,7 +69,8 @@ def run_prog(env: int, ctx: int, prog: int) -> int:
 
     The caller holds the run lock of the environment's CPU and is inside a read section of the epoch.
     """
-    outer, tail_calls = u64(env + Env.PROG), u64(env + Env.TAIL_CALLS)
+    outer = u64(env + Env.PROG)
+    tail_calls = u64(env + Env.TAIL_CALLS)
     put64(env + Env.PROG, prog)
     put64(env + Env.TAIL_CALLS, 0)
     atomic_add64(prog + ProgHdr.RUN_CNT, 1)
