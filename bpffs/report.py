@@ -30,9 +30,9 @@ def _rows(machine: Machine, attacher: Attacher) -> dict[str, list[str]]:
             for item in machine.maps.values()
         ],
         "probes": [
-            f"{'r' if probe.ret else 'p'} {probe.symbol}+{probe.offset:#x}"
+            f"{'r' if probe.is_return else 'p'} {probe.symbol}"
             f"{'' if probe.enabled else ' (disabled)'} hits {probe.nhit} missed {probe.nmissed}"
-            for probe in machine.probes.all()
+            for probe in machine.probes.all
         ],
         "attached processes": [f"{pid} {_command(pid)}" for pid in sorted(attacher.pids())],
     }

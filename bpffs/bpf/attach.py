@@ -7,7 +7,7 @@ from collections.abc import Callable
 from engine.errors import KernelError
 from engine.loader.secname import SecName
 from engine.machine import Machine
-from engine.probes import Probe
+from engine.probes.probe import Probe
 from engine.progs import Prog, run_prog
 
 __all__ = ["Link", "attach"]
