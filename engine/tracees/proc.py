@@ -22,18 +22,22 @@ from engine.jit.lang import (
 )
 from engine.tracees.state import Flag, Rec, St
 
-__all__ = ["TEXT_SIZE", "parse_number", "read_comm", "read_identity", "stat_cpu"]
+__all__ = ["TEXT_SIZE", "is_ignored", "parse_number", "read_comm", "read_identity", "stat_cpu"]
 
 TEXT_SIZE = 3072
 _O_CLOEXEC = 0o2000000
 _COMM_LEN = 16
-_NEWLINE, _TAB, _SPACE, _SLASH, _ZERO, _NINE, _CLOSE = b"\n\t /09)"
+_NEWLINE, _TAB, _SPACE, _SLASH, _ZERO, _NINE, _CLOSE, _A = b"\n\t /09)a"
 _PROCESSOR = 37
 """Spaces between the `)` that ends the name in /proc/PID/stat and the field `processor`."""
 # The first four bytes of those lines of /proc/PID/status that are looked at.
 _TGID, _UID, _GID, _NSTGID, _NSPID = (
     int.from_bytes(name, "little") for name in (b"Tgid", b"Uid:", b"Gid:", b"NStg", b"NSpi")
 )
+# "SigIgn:\t" and "SigCgt:\t" in two words each.
+_SIGI, _SIGC, _IGN, _CGT = (int.from_bytes(s, "little") for s in (b"SigI", b"SigC", b"gn:\t", b"gt:\t"))
+_IGNORED_BY_DEFAULT = sum(1 << signal - 1 for signal in (17, 18, 23, 28))
+"""SIGCHLD, SIGCONT, SIGURG and SIGWINCH, as /proc/PID/status shows a signal set."""
 
 
 @native
@@ -91,6 +95,14 @@ def _last_number(at: int) -> int:
     return value
 
 
+@native(inline=True)
+def _next_line(at: int) -> int:
+    """Start of the line after the one that `at` is in, or the end of the text."""
+    while u8(at) and u8(at) != _NEWLINE:
+        at += 1
+    return at + 1 if u8(at) else at
+
+
 @native
 def read_identity(st: int, rec: int) -> int:
     """Fill in TGID, UID, GID (real ids, as bpf_get_current_uid_gid) and namespace ids."""
@@ -109,12 +121,35 @@ def read_identity(st: int, rec: int) -> int:
             put32(rec + Rec.NSTGID, _last_number(at + 7))
         elif word == _NSPID:
             put32(rec + Rec.NSPID, _last_number(at + 6))
-        while u8(at) and u8(at) != _NEWLINE:
-            at += 1
-        if u8(at):
-            at += 1
+        at = _next_line(at)
     put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) | Flag.KNOWN)
     return 0
+
+
+@native
+def _hex(at: int) -> int:
+    """The hexadecimal number, lower case, at `at`."""
+    value = 0
+    while u8(at) > _SPACE:
+        value = (value << 4) + (u8(at) - _ZERO if u8(at) <= _NINE else u8(at) - _A + 10)
+        at += 1
+    return value
+
+
+@native
+def is_ignored(st: int, tid: int, signal: int) -> int:
+    """Whether `signal` does nothing to thread `tid`: ignored, or not caught and ignored by default."""
+    at = st + St.TEXT
+    ignored = 0
+    caught = 0
+    _read(st, tid, cstr("status"))
+    while u8(at):
+        if u32(at) == _SIGI and u32(at + 4) == _IGN:
+            ignored = _hex(at + 8)
+        elif u32(at) == _SIGC and u32(at + 4) == _CGT:
+            caught = _hex(at + 8)
+        at = _next_line(at)
+    return ((ignored | _IGNORED_BY_DEFAULT & ~caught) >> (signal - 1)) & 1
 
 
 @native

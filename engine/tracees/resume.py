@@ -25,6 +25,18 @@ def request(st: int, op: int, tid: int, data: int) -> int:
 
 
 @native
+def interrupt(st: int, rec: int) -> int:
+    """Ask the thread to stop when it can; never waits. 0 or -ESRCH."""
+    if u32(rec + Rec.FLAGS) & Flag.INTERRUPTED:
+        return 0
+    error = request(st, Request.INTERRUPT, u32(rec + Rec.TID), 0)
+    if error == 0:
+        put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) | Flag.INTERRUPTED)
+        atomic_add64(st + St.INTERRUPTS, 1)
+    return error
+
+
+@native
 def resume(st: int, rec: int, signal: int) -> int:
     """Let the thread run on, delivering `signal` (0: none), to the next system call if anything is armed."""
     op = Request.CONT
@@ -38,7 +50,11 @@ def resume(st: int, rec: int, signal: int) -> int:
     else:
         put32(rec + Rec.PHASE, Phase.ASK)
     put32(rec + Rec.MODE, mode)
-    return request(st, op, u32(rec + Rec.TID), signal)
+    error = request(st, op, u32(rec + Rec.TID), signal)
+    if error == 0 and u32(rec + Rec.FLAGS) & Flag.DETACH:
+        # This was no place to let it go (see `let_go`), and any stop uses up the interrupt that was sent.
+        interrupt(st, rec)
+    return error
 
 
 @native
@@ -49,24 +65,16 @@ def listen(st: int, rec: int) -> int:
 
 
 @native
-def let_go(st: int, rec: int) -> int:
-    """Stop tracing the stopped thread. In a group stop it stays stopped, else it runs on."""
+def let_go(st: int, rec: int, signal: int) -> int:
+    """Stop tracing the stopped thread, delivering `signal`. In a group stop it stays stopped, else it goes on.
+
+    Not before or in a system call: detaching leaves the thread with TIF_SIGPENDING, so that the call would
+    fail with EINTR (kernel/ptrace.c, __ptrace_unlink).
+    """
     tid = u32(rec + Rec.TID)
-    if request(st, Request.DETACH, tid, 0) == 0:
+    if request(st, Request.DETACH, tid, signal) == 0:
         remove(st, tid)
     return 0
-
-
-@native
-def interrupt(st: int, rec: int) -> int:
-    """Ask the thread to stop when it can; never waits. 0 or -ESRCH."""
-    if u32(rec + Rec.FLAGS) & Flag.INTERRUPTED:
-        return 0
-    error = request(st, Request.INTERRUPT, u32(rec + Rec.TID), 0)
-    if error == 0:
-        put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) | Flag.INTERRUPTED)
-        atomic_add64(st + St.INTERRUPTS, 1)
-    return error
 
 
 @native

@@ -33,9 +33,9 @@ from engine.tracees.ptrace import (
     Sys,
     UserRegs,
 )
-from engine.tracees.restart import in_bitmap, restart
+from engine.tracees.restart import in_bitmap, restart, restart_if_ignored
 from engine.tracees.resume import let_go, listen, request, resume
-from engine.tracees.state import REC_SIZE, Flag, Phase, Rec, St, Wanted
+from engine.tracees.state import REC_SIZE, Flag, Mode, Phase, Rec, St, Wanted
 from engine.tracees.task import describe, forget_identity, monotonic
 from engine.tracees.threads import find, insert, record, remove
 
@@ -76,30 +76,40 @@ def _fire_entry(st: int, rec: int, wanted: int) -> int:
 
 
 @native
-def _on_exit(st: int, rec: int) -> int:
+def _fire_exit(st: int, rec: int, nr: int) -> int:
+    """With registers in St.UREGS: call EXIT."""
+    regs = st + St.UREGS
+    describe(st, rec, monotonic())
+    # rt_sigreturn and execve have replaced it; handlers go by the number that was entered.
+    put64(regs + UserRegs.ORIG_AX, nr)
+    atomic_add64(st + St.EVENTS, 1)
+    return call(u64(st + St.EXIT), u64(st + St.ENV), regs, u64(regs + UserRegs.AX))
+
+
+@native
+def _on_exit(st: int, rec: int, interrupted: int) -> int:
     """The system call entered before returns."""
     nr = u32(rec + Rec.NR)
     flags = u32(rec + Rec.FLAGS)
     put32(rec + Rec.PHASE, Phase.ASK)
     if in_bitmap(st + St.IDENTITY, nr):
         forget_identity(rec)
-    if flags & Flag.WANT_EXIT:
+    if (interrupted or flags & Flag.WANT_EXIT) and _load_regs(st, rec) == 0:
         put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) & ~Flag.WANT_EXIT)
-        regs = st + St.UREGS
-        if _load_regs(st, rec) == 0:
-            describe(st, rec, monotonic())
-            # rt_sigreturn and execve have replaced it; handlers go by the number that was entered.
-            put64(regs + UserRegs.ORIG_AX, nr)
-            atomic_add64(st + St.EVENTS, 1)
-            call(u64(st + St.EXIT), u64(st + St.ENV), regs, u64(regs + UserRegs.AX))
+        if interrupted:
+            restart(st, u32(rec + Rec.TID))
+        if flags & Flag.WANT_EXIT:
+            _fire_exit(st, rec, nr)
+        if flags & Flag.DETACH:
+            return let_go(st, rec, 0)
     return resume(st, rec, 0)
 
 
 @native
-def _on_syscall(st: int, rec: int) -> int:
+def _on_syscall(st: int, rec: int, interrupted: int) -> int:
     """A system-call stop. The common turn: one request to look, one to go on."""
     if u32(rec + Rec.PHASE) == Phase.EXIT:
-        return _on_exit(st, rec)
+        return _on_exit(st, rec, interrupted)
     info = st + St.INFO
     if c_call("syscall", Sys.PTRACE, Request.GET_SYSCALL_INFO, u32(rec + Rec.TID), Info.SIZE, info) < 0:
         return 0
@@ -112,23 +122,36 @@ def _on_syscall(st: int, rec: int) -> int:
             wanted = call(u64(st + St.WANTED), u64(st + St.ENV), nr)
             if wanted and _fire_entry(st, rec, wanted) == 0:
                 return 0
+    elif interrupted and _load_regs(st, rec) == 0:
+        # The return of a call that was entered unobserved.
+        restart(st, u32(rec + Rec.TID))
     return resume(st, rec, 0)
+
+
+@native
+def _on_signal(st: int, rec: int, signal: int) -> int:
+    """A signal is about to be delivered."""
+    put32(rec + Rec.PHASE, Phase.ASK)
+    if _load_regs(st, rec) == 0:
+        restart_if_ignored(st, u32(rec + Rec.TID), signal)
+    if u32(rec + Rec.FLAGS) & Flag.DETACH:
+        return let_go(st, rec, signal)
+    return resume(st, rec, signal)
 
 
 @native
 def _on_stop_event(st: int, rec: int, signal: int) -> int:
     """PTRACE_EVENT_STOP."""
-    flags = u32(rec + Rec.FLAGS)
-    put32(rec + Rec.FLAGS, flags & ~Flag.INTERRUPTED)
-    put32(rec + Rec.PHASE, Phase.ASK)
     grouped = (_GROUP_STOPS >> signal) & 1
+    put32(rec + Rec.PHASE, Phase.ASK)
     if not grouped and _load_regs(st, rec) == 0:
-        if flags & Flag.INTERRUPTED:
+        # After a group stop, EINTR is what the program would see without us.
+        if u32(rec + Rec.MODE) != Mode.LISTEN:
             restart(st, u32(rec + Rec.TID))
         _note_width(st, rec)
         forget_identity(rec)
-    if flags & Flag.DETACH:
-        return let_go(st, rec)
+    if u32(rec + Rec.FLAGS) & Flag.DETACH:
+        return let_go(st, rec, 0)
     return listen(st, rec) if grouped else resume(st, rec, 0)
 
 
@@ -187,11 +210,13 @@ def on_status(st: int, tid: int, status: int) -> int:
     rec = _record_of(st, tid)
     if rec == 0:
         return request(st, Request.CONT, tid, 0 if event or signal == SYSCALL_STOP else signal)
+    # Any stop uses up an interrupt.
+    interrupted = u32(rec + Rec.FLAGS) & Flag.INTERRUPTED
+    put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) & ~Flag.INTERRUPTED)
     if signal == SYSCALL_STOP:
-        return _on_syscall(st, rec)
+        return _on_syscall(st, rec, interrupted)
     if event == Event.NONE:
-        put32(rec + Rec.PHASE, Phase.ASK)
-        return resume(st, rec, signal)
+        return _on_signal(st, rec, signal)
     if event == Event.STOP:
         return _on_stop_event(st, rec, signal)
     if event == Event.EXEC:

@@ -69,7 +69,7 @@ class Gated:
         return self._process.stdout.readline().rstrip("\n")
 
     def finish(self, seconds: float = 60) -> tuple[int, str]:
-        """Wait for the program's end: its exit status as of waitstatus_to_exitcode, and its remaining output."""
+        """Wait for the end: the exit status as of waitstatus_to_exitcode, and the remaining output."""
         out, _ = self._process.communicate(timeout=seconds)
         text, _, status = out.rstrip("\n").rpartition("\n")
         return os.waitstatus_to_exitcode(int(status)), text

@@ -1,4 +1,4 @@
-"""No system call is lost or counted twice: against strace of the same program, over forks, threads and execs."""
+"""No system call is lost or counted twice: against strace of the same program, over forks, threads, execs."""
 
 import shutil
 import subprocess
