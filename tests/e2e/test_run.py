@@ -1,0 +1,170 @@
+"""bpffs run and M/procs: attached processes, their exit status, signals and terminal."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import DEADLINE, Shell
+
+RUN = "bpffs run -m $M --"
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [("true", 0), ("false", 1), ("sh -c 'exit 42'", 42), ("sh -c 'kill -TERM $$'", 143)],
+)
+def test_exit_status_is_passed_on(mounted: Shell, command: str, status: int) -> None:
+    assert mounted(f"{RUN} {command}").status == status
+
+
+def test_commands_that_cannot_run(mounted: Shell) -> None:
+    outcome = mounted(f"{RUN} /nosuch/command")
+    assert (outcome.status, outcome.err) == (127, "bpffs: /nosuch/command: No such file or directory\n")
+    assert mounted(f"{RUN} /etc/passwd").status == 126
+    assert mounted(f"{RUN}").status == 1
+
+
+def test_run_needs_a_mount(shell: Shell) -> None:
+    outcome = shell("bpffs run -- true")
+    assert (outcome.status, outcome.err) == (1, "bpffs: nothing is mounted: bpffs mount DIR first\n")
+    assert shell("bpffs run -m $M -- true").status == 1
+
+
+def test_output_input_and_arguments(mounted: Shell) -> None:
+    assert mounted.ok(f"echo text | {RUN} sh -c 'cat; echo \"$1\"; echo err >&2' -- 'a b -m c' 2>&1") == (
+        "text\na b -m c\nerr\n"
+    )
+
+
+def test_the_only_mount_is_found(mounted: Shell) -> None:
+    assert mounted.ok("bpffs run -- echo hi") == "hi\n"
+    assert mounted.ok("bpffs run echo hi") == "hi\n"
+
+
+def test_it_is_listed_while_it_runs(mounted: Shell) -> None:
+    outcome = mounted(f"{RUN} sh -c 'echo $$; cat $M/procs'")
+    first, second = outcome.out.split()
+    assert first == second
+    assert mounted.ok("cat $M/procs") == ""
+
+
+def test_forks_are_followed(mounted: Shell) -> None:
+    out = mounted.ok(f"{RUN} sh -c 'sleep 5 & echo $$ $!; cat $M/procs; kill $!'").split()
+    assert set(out[:2]) <= set(out[2:])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_signals_are_forwarded(mounted: Shell, number: signal.Signals) -> None:
+    script = (
+        "import signal,sys; signal.signal(%d, lambda *_: sys.exit(9)); print('up',flush=True); signal.pause()"
+    )
+    with mounted.start(f'exec {RUN} python3 -c "{script % number}"') as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "up\n"
+            process.send_signal(number)
+            assert process.wait(DEADLINE) == 9
+        finally:
+            process.kill()
+
+
+def test_attach_detach_and_errors(mounted: Shell) -> None:
+    with subprocess.Popen(["sleep", "30"]) as sleeper:
+        try:
+            mounted.ok(f"echo {sleeper.pid} > $M/procs")
+            assert mounted.ok("cat $M/procs").split() == [str(sleeper.pid)]
+            assert f"{sleeper.pid} sleep" in mounted.ok("bpffs status")
+            mounted.ok(f"echo -{sleeper.pid} > $M/procs")
+            assert mounted.ok("cat $M/procs") == ""
+            assert sleeper.poll() is None
+        finally:
+            sleeper.kill()
+    for text, reason in {
+        "x": "Invalid argument",
+        "": "Invalid argument",
+        "0": "Invalid argument",
+        "1 2": "Invalid argument",
+        "4000000": "No such process",
+        f"-{os.getpid()}": "No such process",
+        "$$$$": "Invalid argument",
+    }.items():
+        outcome = mounted(f"echo '{text}' > $M/procs")
+        assert outcome.status == 1
+        assert reason in outcome.err, (text, outcome)
+
+
+def test_the_daemon_itself_cannot_be_attached(mounted: Shell) -> None:
+    outcome = mounted(f"echo {mounted.daemon} > $M/procs")
+    assert outcome.status == 1
+    assert "Operation not permitted" in outcome.err
+
+
+def test_a_traced_process_is_eperm(mounted: Shell) -> None:
+    with subprocess.Popen(["strace", "-o", "/dev/null", "sleep", "30"]) as tracer:
+        try:
+            children = Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children")
+            deadline = time.monotonic() + DEADLINE
+            while not children.read_text() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            outcome = mounted(f"echo {children.read_text().split()[0]} > $M/procs")
+            assert outcome.status == 1
+            assert "Operation not permitted" in outcome.err
+        finally:
+            tracer.terminate()
+
+
+def test_a_killed_daemon_leaves_its_processes_unharmed(mounted: Shell) -> None:
+    mounted.ok("cp $EXAMPLES/count.bpf.o $B/; echo 1 > $B/count/attach.ctl")
+    with mounted.start(f"exec {RUN} sh -c 'echo up; read x < $M/../fifo; exit 7'") as process:
+        try:
+            mounted.ok("mkfifo $M/../fifo")
+            assert process.stdout is not None
+            assert process.stdout.readline() == "up\n"
+            os.kill(mounted.daemon, signal.SIGKILL)
+            time.sleep(0.1)
+            mounted.ok("echo go > $M/../fifo")
+            assert process.wait(DEADLINE) == 7
+        finally:
+            process.kill()
+
+
+def read_until(descriptor: int, text: bytes) -> bytes:
+    got = b""
+    deadline = time.monotonic() + DEADLINE
+    while text not in got and time.monotonic() < deadline:
+        if select.select([descriptor], [], [], 0.1)[0]:
+            got += os.read(descriptor, 1000)
+    assert text in got, got
+    return got
+
+
+def test_job_control_on_a_terminal(mounted: Shell) -> None:
+    """Ctrl-Z stops command and `bpffs run`, fg goes on, Ctrl-C reaches the command once."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(mounted.environment | {"PS1": "prompt$ "})
+        os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
+    try:
+        read_until(terminal, b"prompt$ ")
+        script = "trap 'echo caught' INT; echo up; while :; do sleep 0.1; done"
+        os.write(terminal, f'bpffs run -m $M -- sh -c "{script}"\n'.encode())
+        read_until(terminal, b"\nup")
+        os.write(terminal, b"\x1a")
+        read_until(terminal, b"Stopped")
+        os.write(terminal, b"fg\n")
+        time.sleep(0.5)
+        os.write(terminal, b"\x03")
+        read_until(terminal, b"caught")
+        os.write(terminal, b"\x1a")
+        read_until(terminal, b"Stopped")
+        os.write(terminal, b"kill -9 %1; fg; exit\n")
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.close(terminal)
+        os.waitpid(pid, 0)
