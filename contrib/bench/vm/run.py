@@ -1,0 +1,197 @@
+"""Benchmarks of the virtual machine, each as a ratio to a reference measured in the same run.
+
+Programs: the same C source compiled natively with clang -O2. Map operations: the machine's kernel running
+the same object (as root, through bpftool). Load: verifying and compiling programs of several sizes, with
+an empty and with a warm cache. `python contrib/bench/vm/run.py [programs] [maps] [load]`.
+"""
+
+import ctypes
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from engine.abi.bpf import ProgType
+from engine.env import peek64
+from engine.isa import Insn, assemble
+from engine.loader import load_object
+from engine.machine import Machine
+from engine.progs import Prog, ProgHdr, load_prog
+from engine.progspec import ProgSpec
+
+HERE = Path(__file__).resolve().parent
+PROGRAMS = HERE / "programs"
+INCLUDES = ["-I/usr/include/x86_64-linux-gnu"]
+OPS = 64
+"""Map operations in one run of a program of maps.bpf.c."""
+SIZES = (10, 100, 1_000, 10_000)
+_TARGET_NS = 60_000_000
+_ROUNDS = 5
+
+
+def compile_c(source: Path, output: Path, *flags: str) -> Path:
+    """Run clang; CalledProcessError when it fails."""
+    subprocess.run(["clang", "-O2", *flags, str(source), "-o", str(output)], check=True)
+    return output
+
+
+def bpf_object(source: Path, where: Path) -> Path:
+    """`source` compiled for eBPF. Without builtins: the target has no memset to call."""
+    flags = ["-target", "bpf", "-g", "-mcpu=v3", "-fno-builtin", *INCLUDES, "-c"]
+    return compile_c(source, where / (source.stem + ".o"), *flags)
+
+
+class Driver:
+    """Times calls of a function by address, from C."""
+
+    def __init__(self, where: Path) -> None:
+        library = compile_c(HERE / "driver.c", where / "driver.so", "-shared", "-fPIC")
+        self._drive = ctypes.CDLL(str(library)).drive
+        self._drive.restype = ctypes.c_longlong
+        self._drive.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_longlong]
+
+    def ns(self, function: int, context: int, env: int) -> float:
+        """Nanoseconds of one call: the best of some rounds."""
+        times = 1
+        while (taken := self._drive(function, context, env, times)) < _TARGET_NS // 8:
+            times = times * 4 if taken < _TARGET_NS // 64 else times * _TARGET_NS // (8 * max(taken, 1)) + 1
+        return min(float(self._drive(function, context, env, times)) / times for _ in range(_ROUNDS))
+
+
+def entry(prog: Prog) -> int:
+    """Address of a program's code."""
+    return peek64(prog.address + ProgHdr.FN)
+
+
+def bench_programs(machine: Machine, driver: Driver, where: Path) -> None:
+    """Running time of computing programs against native code."""
+    env, context = machine.new_env(), machine.arena.address
+    word = ctypes.c_longlong
+    ratios = []
+    print(f"{'program':<20}{'bpffs':>12}{'clang -O2':>12}{'ratio':>8}")
+    for source in sorted(PROGRAMS.glob("*.c")):
+        if source.name.endswith(".bpf.c"):
+            continue
+        library = compile_c(source, where / (source.stem + ".so"), "-shared", "-fPIC")
+        native = ctypes.cast(ctypes.CDLL(str(library)).prog, ctypes.c_void_p).value or 0
+        loaded = load_object(bpf_object(source, where).read_bytes(), machine, name=source.stem)
+        ours = entry(loaded.progs["prog"])
+        call = ctypes.CFUNCTYPE(word, word, word)
+        results = [call(function)(context, env) & 0xFFFFFFFF for function in (ours, native)]
+        if results[0] != results[1]:
+            raise SystemExit(f"{source.name}: results differ: {results}")
+        mine, reference = driver.ns(ours, context, env), driver.ns(native, context, env)
+        ratios.append(mine / reference)
+        print(f"{source.stem:<20}{mine:>9.1f} ns{reference:>9.1f} ns{mine / reference:>8.2f}")
+    mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+    print(f"{'geometric mean':<44}{mean:>8.2f}   (aim: at most 1.15)\n")
+
+
+@contextmanager
+def kernel_programs(path: Path, where: Path) -> Iterator[Path]:
+    """The programs of an object in the machine's kernel, pinned for the length of the block."""
+    mount = where / "kernel-bpffs"
+    mount.mkdir()
+    subprocess.run(["mount", "-t", "bpf", "bpf", str(mount)], check=True)
+    try:
+        pins = mount / "progs"
+        subprocess.run(["bpftool", "prog", "loadall", str(path), str(pins)], check=True)
+        yield pins
+    finally:
+        subprocess.run(["umount", str(mount)], check=True)
+
+
+def kernel_ns(pin: Path, packet: Path) -> float:
+    """Mean time of a run as BPF_PROG_TEST_RUN measures it: the best of some rounds of 1000."""
+    command = ["bpftool", "-j", "prog", "run", "pinned", str(pin), "data_in", str(packet), "repeat", "1000"]
+    runs = [subprocess.run(command, check=True, capture_output=True).stdout for _ in range(_ROUNDS)]
+    return min(float(json.loads(run)["duration"]) for run in runs)
+
+
+def bench_maps(machine: Machine, driver: Driver, where: Path) -> None:
+    """Map operations against the machine's kernel."""
+    path = bpf_object(PROGRAMS / "maps.bpf.c", where)
+    loaded = load_object(path.read_bytes(), machine, name="maps")
+    env, context = machine.new_env(), machine.arena.address
+    mine = {name: driver.ns(entry(prog), context, env) / OPS for name, prog in loaded.progs.items()}
+    reference: dict[str, float] = {}
+    if os.geteuid():
+        print("map operations without the kernel's: needs root")
+    else:
+        packet = where / "packet"
+        packet.write_bytes(bytes(64))
+        try:
+            with kernel_programs(path, where) as pins:
+                reference = {name: kernel_ns(pins / name, packet) / OPS for name in mine}
+        except (OSError, subprocess.CalledProcessError) as error:
+            print(f"map operations without the kernel's: {error}")
+    print(f"{'map operation':<20}{'bpffs':>12}{'kernel':>12}{'ratio':>8}   (aim: at most 1.00)")
+    for name, ns in mine.items():
+        line = f"{name:<20}{ns:>9.2f} ns"
+        if name in reference:
+            line += f"{reference[name]:>9.2f} ns{ns / reference[name]:>8.2f}"
+        print(line)
+    print()
+
+
+def generated(count: int) -> list[Insn]:
+    """A program of exactly `count` instructions: context loads, arithmetic, stack, forward branches."""
+    head = ["r6 = r1", "r7 = 0", "*(u64 *)(r10 -8) = r7"]
+    body = [
+        "r1 = *(u64 *)(r6 +{offset})",
+        "r7 += r1",
+        "r7 ^= {index}",
+        "if r1 > 0x{index:x} goto pc+2",
+        "r7 <<= 1",
+        "r7 += 3",
+        "*(u64 *)(r10 -8) = r7",
+        "r2 = *(u64 *)(r10 -8)",
+        "w2 *= 31",
+        "r7 += r2",
+    ]
+    tail = ["r0 = r7", "exit"]
+    lines = list(head)
+    for index in range((count - len(head) - len(tail)) // len(body)):
+        lines += [line.format(index=index, offset=index % 20 * 8) for line in body]
+    lines += ["r7 += 1"] * (count - len(lines) - len(tail)) + tail
+    return assemble("\n".join(lines))
+
+
+def bench_load(machine: Machine) -> None:
+    """Time from instructions to native code; the cache of this process is a fresh directory."""
+    print(f"{'load':<20}{'cold':>12}{'warm':>12}   (aim: 50 ms, 60 ms, 0.3 s, 3 s; a tenth of it warm)")
+    for count in SIZES:
+        spec = ProgSpec(ProgType.KPROBE, generated(count), license="GPL", name="generated")
+        taken = []
+        for _ in range(2):
+            start = time.perf_counter()
+            load_prog(machine, spec)
+            taken.append((time.perf_counter() - start) * 1e3)
+        print(f"{f'{count} instructions':<20}{taken[0]:>9.1f} ms{taken[1]:>9.1f} ms")
+    print()
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Run the parts that are named, all without names."""
+    parts = set(arguments) or {"programs", "maps", "load"}
+    with tempfile.TemporaryDirectory(prefix="bpffs-bench-") as directory:
+        where = Path(directory)
+        os.environ["BPFFS_CACHE_DIR"] = str(where / "cache")
+        machine = Machine()
+        driver = Driver(where)
+        if "programs" in parts:
+            bench_programs(machine, driver, where)
+        if "maps" in parts:
+            bench_maps(machine, driver, where)
+        if "load" in parts:
+            bench_load(machine)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
