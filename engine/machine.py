@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from engine.clock import Clock, MonotonicClock
+from engine.cpus import possible_cpus
 from engine.env import CTL_SIZE, ENV_SIZE, RUN_LOCK_STRIDE, SCRATCH_SIZE, Ctl, Env, peek64, poke32, poke64
 from engine.epoch import Epoch
 from engine.idr import Idr
@@ -21,15 +22,10 @@ if TYPE_CHECKING:
     from engine.maps import Map
     from engine.progs import Prog
 
-__all__ = ["KERNEL_ARENA_SIZE", "Machine", "possible_cpus"]
+__all__ = ["KERNEL_ARENA_SIZE", "Machine"]
 
 KERNEL_ARENA_SIZE = 256 << 20
 """Bytes of the arena for modelled kernel objects; sparse, so only what is touched costs memory."""
-
-
-def possible_cpus() -> int:
-    """How many CPUs the modelled kernel has: those of this machine, and as far as affinity names them."""
-    return max(os.cpu_count() or 1, max(os.sched_getaffinity(0)) + 1)
 
 
 class Machine:

@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from engine.abi.bpf import MapCreateFlag, MapType
+from engine.cpus import possible_cpus
 from engine.errors import KernelError
 from engine.memory import Heap, round_up
 
@@ -81,8 +82,6 @@ class MapHost:
     @cache
     def alone() -> "MapHost":
         """For maps without a machine: a heap of their own, this machine's CPUs, no grace period."""
-        from engine.machine import possible_cpus
-
         return MapHost(Heap(16 << 20, "bpf-maps"), possible_cpus())
 
 
