@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from engine.abi.bpf import MapType
 from engine.btf.btf import Btf
-from engine.btf.jsondump import json_value
+from engine.btf.jsondump import json_value, try_json_value
 
 __all__ = ["MapShape", "dump_json", "dump_plain"]
 
@@ -80,12 +80,22 @@ def _percpu(texts: Iterable[str]) -> str:
 
 
 def _formatted(shape: MapShape, btf: Btf, key: bytes, value: bytes) -> str:
+    head = ""
+    if shape.key_type_id:
+        text, whole = try_json_value(btf, shape.key_type_id, key)
+        if not whole:
+            return f'{{"key":{text}}}'
+        head = f'"key":{text},'
     values = shape.values(value)
-    head = f'"key":{json_value(btf, shape.key_type_id, key)},' if shape.key_type_id else ""
     if values is None:
         return f'{{{head}"value":{json_value(btf, shape.value_type_id, value)}}}'
-    texts = _percpu(json_value(btf, shape.value_type_id, part) for part in values)
-    return f'{{{head}"values":{texts}}}'
+    texts: list[str] = []
+    for part in values:
+        text, whole = try_json_value(btf, shape.value_type_id, part)
+        texts.append(text)
+        if not whole:
+            break
+    return f'{{{head}"values":{_percpu(texts)}}}'
 
 
 def _json(shape: MapShape, key: bytes, value: bytes) -> str:

@@ -1,7 +1,8 @@
 """Prints a value by its type as `bpftool -j map dump` does under "formatted" (btf_dumper.c of bpftool 7.1).
 
 Kept as they are: bit fields and 128-bit integers are strings of hex digits, enumerators without a name are
-signed numbers, and a type that bpftool cannot print leaves `(unsupported-kind`, which is no JSON.
+signed numbers, a backslash in a string comes out as `\\n`, and a type that bpftool cannot print leaves
+`(unsupported-kind`, which is no JSON, and ends the element.
 """
 
 from engine.btf.btf import Btf
@@ -19,9 +20,9 @@ from engine.btf.types import (
     Var,
 )
 
-__all__ = ["json_string", "json_value"]
+__all__ = ["json_string", "json_value", "try_json_value"]
 
-_ESCAPES = str.maketrans({'"': '\\"', "\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_ESCAPES = str.maketrans({'"': '\\"', "\\": "\\n", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _PAD = bytes(16)
 
 
@@ -36,12 +37,19 @@ def json_string(text: str) -> str:
 
 def json_value(btf: Btf, type_id: int, value: bytes) -> str:
     """JSON text of `value`, whose type is `type_id`."""
+    return try_json_value(btf, type_id, value)[0]
+
+
+def try_json_value(btf: Btf, type_id: int, value: bytes) -> tuple[str, bool]:
+    """`json_value`, and whether bpftool can print the whole of it."""
     dump = _Dump(btf, value + _PAD)
+    whole = True
     try:
         dump.value(type_id, 0, 0)
     except _Unsupported:
         dump.abandon()
-    return "".join(dump.out)
+        whole = False
+    return "".join(dump.out), whole
 
 
 class _Dump:

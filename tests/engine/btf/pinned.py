@@ -44,9 +44,7 @@ def load_btf(data: bytes) -> int:
     """BPF_BTF_LOAD: the descriptor. Fails with the kernel's log."""
     blob = ctypes.create_string_buffer(data, len(data))
     log = ctypes.create_string_buffer(1 << 20)
-    attr = struct.pack(
-        "<QQIII", ctypes.addressof(blob), ctypes.addressof(log), len(data), len(log), 1
-    )
+    attr = struct.pack("<QQIII", ctypes.addressof(blob), ctypes.addressof(log), len(data), len(log), 1)
     fd = bpf(Cmd.BTF_LOAD, attr)
     if fd < 0:
         raise OSError(-fd, log.value.decode(errors="replace"))
