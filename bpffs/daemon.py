@@ -21,7 +21,9 @@ from bpffs.report import report_file
 from bpffs.service import serve_tree
 from bpffs.tree import mount_tree
 from engine.machine import Machine
-from engine.tracees import Tracer
+from engine.probes.fire import syscall_enter, syscall_exit
+from engine.probes.wanted import syscall_wanted
+from engine.tracees import Handlers, Tracer
 from tracefs import Tracefs
 
 __all__ = ["Daemon", "main"]
@@ -37,7 +39,7 @@ class Daemon:
 
     def __init__(self) -> None:
         self.machine = Machine()
-        self.tracer = Tracer(self.machine)
+        self.tracer = Tracer(self.machine, Handlers(syscall_wanted, syscall_enter, syscall_exit))
         self.tracefs = Tracefs(self.machine)
         self.bpf = BpfFs(self.machine)
         self.tree = mount_tree(
@@ -50,6 +52,7 @@ class Daemon:
 
     async def serve(self, directory: str, ready: Callable[[], None]) -> None:
         """Serve the mount on `directory`. Raises MountError."""
+        self.tracer.start()
         await serve_tree(
             self.tree,
             directory,
