@@ -172,15 +172,17 @@ class TraceBuffer:
         ring = self.ring(cpu)
         ring_lock(ring)
         try:
-            values = [
-                peek64(ring + field)
-                for field in (Ring.ENTRIES, Ring.OVERRUN, Ring.COMMIT_OVERRUN, Ring.BYTES, Ring.DROPPED)
-            ]
-            read = peek64(ring + Ring.READ_EVENTS)
-            oldest = self._oldest(ring)
+            return Counters(
+                entries=peek64(ring + Ring.ENTRIES),
+                overrun=peek64(ring + Ring.OVERRUN),
+                commit_overrun=peek64(ring + Ring.COMMIT_OVERRUN),
+                bytes=peek64(ring + Ring.BYTES),
+                oldest_ns=self._oldest(ring),
+                dropped=peek64(ring + Ring.DROPPED),
+                read=peek64(ring + Ring.READ_EVENTS),
+            )
         finally:
             ring_unlock(ring)
-        return Counters(*values[:4], oldest, values[4], read)
 
     @staticmethod
     def _oldest(ring: int) -> int:

@@ -1,0 +1,173 @@
+"""The tree of tracefs: one table a directory, name -> node, modes as on Linux."""
+
+import errno
+from collections.abc import Callable
+from functools import partial
+
+from engine.env import Ctl, poke64
+from engine.errors import KernelError
+from engine.kernfs import Caller, Dir, File, Handle, Node, StaticDir, TextFile
+from engine.machine import Machine
+from tracefs.buffer_files import BufferFiles
+from tracefs.context import Context
+from tracefs.event import TraceEvent
+from tracefs.event_files import EventsDir
+from tracefs.events import Events
+from tracefs.kprobe_events import KprobeEvents
+from tracefs.ktext import kstrtoul_from_user
+from tracefs.markers import MarkerFile, MarkerWriter, printk_hit, static_events
+from tracefs.options import DEFAULTS, Options
+from tracefs.output import Output
+from tracefs.readme import README
+from tracefs.set_event import SetEvent
+from tracefs.trace_file import TraceFile
+from tracefs.trace_pipe import TracePipe
+
+__all__ = ["Tracefs"]
+
+
+class _FreeBufferHandle(Handle):
+    def __init__(self, free: Callable[[], None]) -> None:
+        self._free = free
+
+    def write(self, offset: int, data: bytes) -> int:
+        """Writing does nothing; closing does it."""
+        return len(data)
+
+    def release(self) -> None:
+        """Free the buffer."""
+        self._free()
+
+
+class _FreeBuffer(File):
+    """free_buffer: closing it shrinks the buffer."""
+
+    def __init__(self, mode: int, free: Callable[[], None]) -> None:
+        super().__init__(mode)
+        self._free = free
+
+    def open(self, flags: int, caller: Caller) -> Handle:
+        """Open it; content does not matter."""
+        return _FreeBufferHandle(self._free)
+
+
+class Tracefs:
+    """tracefs over a machine. `root` is its directory; `wake` passes on the machine's wake-ups; `close` ends it.
+
+    `printk_used` is to be called when a program that may call bpf_trace_printk has been loaded.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self.context = Context.create(machine)
+        self.events = Events()
+        self._printk = static_events(self.context, self.events)
+        self.kprobes = KprobeEvents(self.context, self.events)
+        self._markers = MarkerWriter(self.context)
+        self._output = Output(self.context, self.events)
+        options = self.context.options
+        options.on_change("overwrite", self.context.buffer.set_overwrite)
+        options.on_change("record-cmd", self.context.cmdlines.set_on)
+        poke64(machine.ctl + Ctl.PRINTK_PRIV, self._printk.address)
+        poke64(machine.ctl + Ctl.PRINTK_FN, printk_hit.address)
+        self.root: Dir = self._tree()
+
+    def wake(self) -> None:
+        """The machine's eventfd was written: tell waiting readers."""
+        self.context.waiting.wake()
+
+    def printk_used(self) -> None:
+        """Switch bpf_trace_printk's event on, as the kernel does when it gives the helper to a program."""
+        self._printk.set_enabled(True)
+
+    def close(self) -> None:
+        """Let go of the machine: probes, sinks, memory. Nothing may be read or written any more."""
+        machine = self.context.machine
+        poke64(machine.ctl + Ctl.PRINTK_FN, 0)
+        for event in self.events.all():
+            if event.can_enable:
+                event.set_enabled(False)
+        self.kprobes.clear()
+        machine.epoch.poll()
+        self.context.close()
+
+    def _tree(self) -> Dir:
+        """The top directory."""
+        context, kprobes = self.context, self.kprobes
+        buffer = BufferFiles(context)
+        set_event = SetEvent(context, self.events)
+        errors = context.errors
+        functions = "".join(f"{name}\n" for name in context.machine.kernel.available_filter_functions())
+        dynamic = TextFile(0o640, kprobes.text, kprobes.write, truncated=kprobes.clear)
+        return StaticDir(
+            0o700,
+            {
+                "README": TextFile(0o440, lambda: README),
+                "available_events": TextFile(0o440, set_event.available),
+                "available_filter_functions": TextFile(0o440, lambda: functions),
+                "available_tracers": TextFile(0o440, lambda: "nop\n"),
+                "buffer_size_kb": TextFile(0o640, buffer.buffer_size_kb, buffer.store_buffer_size_kb),
+                "buffer_total_size_kb": TextFile(0o440, buffer.buffer_total_size_kb),
+                "current_tracer": TextFile(0o640, lambda: "nop\n", buffer.store_current_tracer),
+                "dynamic_events": dynamic,
+                "error_log": TextFile(0o640, errors.text, lambda data: None, truncated=errors.clear),
+                "events": EventsDir(self.events, self._event_files, self._group_files),
+                "free_buffer": _FreeBuffer(0o200, buffer.free_buffer),
+                "kprobe_events": TextFile(0o640, kprobes.text, kprobes.write, truncated=kprobes.clear),
+                "kprobe_profile": TextFile(0o440, kprobes.profile),
+                "options": StaticDir(0o750, _option_files(context.options)),
+                "per_cpu": StaticDir(0o750, self._per_cpu(buffer)),
+                "saved_cmdlines": TextFile(0o440, buffer.saved_cmdlines),
+                "saved_cmdlines_size": TextFile(
+                    0o640, buffer.saved_cmdlines_size, buffer.store_saved_cmdlines_size
+                ),
+                "set_event": TextFile(0o640, set_event.text, set_event.write, truncated=set_event.clear),
+                "timestamp_mode": TextFile(0o440, lambda: "[delta] absolute\n"),
+                "trace": TraceFile(0o640, context, self._output),
+                "trace_clock": TextFile(0o640, buffer.trace_clock, buffer.store_trace_clock),
+                "trace_marker": MarkerFile(0o220, context, self._markers),
+                "trace_marker_raw": MarkerFile(0o220, context, self._markers, raw=True),
+                "trace_options": TextFile(0o640, context.options.text, context.options.store),
+                "trace_pipe": TracePipe(0o440, context, self._output),
+                "tracing_cpumask": TextFile(0o640, buffer.tracing_cpumask, buffer.store_tracing_cpumask),
+                "tracing_on": TextFile(0o640, buffer.tracing_on, buffer.store_tracing_on),
+            },
+        )
+
+    def _per_cpu(self, files: BufferFiles) -> dict[str, Node]:
+        return {f"cpu{cpu}": self._cpu_dir(files, cpu) for cpu in range(self.context.buffer.nr_cpus)}
+
+    def _cpu_dir(self, files: BufferFiles, cpu: int) -> Dir:
+        """per_cpu/cpuN."""
+        context = self.context
+        return StaticDir(
+            0o750,
+            {
+                "buffer_size_kb": TextFile(
+                    0o640, partial(files.buffer_size_kb, cpu), partial(files.store_buffer_size_kb, cpu=cpu)
+                ),
+                "stats": TextFile(0o440, partial(files.stats, cpu)),
+                "trace": TraceFile(0o640, context, self._output, cpu),
+                "trace_pipe": TracePipe(0o440, context, self._output, cpu),
+            },
+        )
+
+    def _event_files(self, event: TraceEvent) -> dict[str, Node]:
+        return {}
+
+    def _group_files(self, group: str) -> dict[str, Node]:
+        return {}
+
+
+def _option_files(options: Options) -> dict[str, Node]:
+    """options/: one file a flag, 0 or 1."""
+
+    def show(name: str) -> str:
+        return f"{int(options[name])}\n"
+
+    def store(name: str, data: bytes) -> None:
+        value = kstrtoul_from_user(data)
+        if value > 1:
+            raise KernelError(errno.EINVAL)
+        options.set(name, bool(value))
+
+    return {name: TextFile(0o640, partial(show, name), partial(store, name)) for name in sorted(DEFAULTS)}
