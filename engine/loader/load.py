@@ -4,6 +4,7 @@ import errno
 import mmap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from engine.abi.bpf import MapType
 from engine.btf.fields import spin_lock_offset
@@ -13,10 +14,12 @@ from engine.loader.kernelinfo import KernelInfo, modelled_kernel
 from engine.loader.object import parse_object
 from engine.loader.patch import prog_spec
 from engine.loader.spec import ExternKind, MapDef, ObjectSpec
-from engine.machine import Machine
 from engine.maps import Map, MapSpec, create_map
 from engine.progs import Prog, load_prog
 from engine.verifier import VerifierError
+
+if TYPE_CHECKING:
+    from engine.machine import Machine
 
 __all__ = ["LoadError", "LoadedObject", "load_object", "load_spec", "map_spec"]
 
@@ -61,7 +64,7 @@ class LoadedObject:
 
 
 def load_object(
-    data: bytes, machine: Machine, *, name: str = "", log_level: int = 1, uid: int = 0
+    data: bytes, machine: "Machine", *, name: str = "", log_level: int = 1, uid: int = 0
 ) -> LoadedObject:
     """Parse the object `data`, called `name`, and load it on `machine` as `load_spec` does."""
     return load_spec(
@@ -70,7 +73,7 @@ def load_object(
 
 
 def load_spec(
-    spec: ObjectSpec, machine: Machine, kernel: KernelInfo, *, log_level: int = 1, uid: int = 0
+    spec: ObjectSpec, machine: "Machine", kernel: KernelInfo, *, log_level: int = 1, uid: int = 0
 ) -> LoadedObject:
     """Create the maps of `spec`, fill them, load its programs, with types and symbols of `kernel`.
 
@@ -96,7 +99,7 @@ def load_spec(
     return loaded
 
 
-def _undo(machine: Machine, loaded: LoadedObject) -> None:
+def _undo(machine: "Machine", loaded: LoadedObject) -> None:
     for prog in loaded.progs.values():
         machine.progs.remove(prog.id)
     for created in loaded.maps.values():
@@ -152,7 +155,7 @@ def _ring_size(size: int) -> int:
     return pages
 
 
-def _create(machine: Machine, spec: ObjectSpec, definition: MapDef, kernel: KernelInfo) -> Map:
+def _create(machine: "Machine", spec: ObjectSpec, definition: MapDef, kernel: KernelInfo) -> Map:
     try:
         inner = None
         if definition.inner is not None:
