@@ -10,5 +10,6 @@ calls of
 """
 
 from engine.verifier.result import InsnAux, PtrClass, Subprog, Verified, VerifierError, VerifierStats
+from engine.verifier.verify import verify
 
-__all__ = ["InsnAux", "PtrClass", "Subprog", "Verified", "VerifierError", "VerifierStats"]
+__all__ = ["InsnAux", "PtrClass", "Subprog", "Verified", "VerifierError", "VerifierStats", "verify"]

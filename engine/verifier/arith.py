@@ -1,0 +1,161 @@
+"""Walking an ALU instruction: moves, byte swaps, arithmetic on scalars and pointers (`check_alu_op`)."""
+
+from engine.isa import Alu, Form, Insn, Opcode
+from engine.verifier.bounds import unsigned_range
+from engine.verifier.env import Env
+from engine.verifier.pointer import pointer_alu
+from engine.verifier.precision import mark_chain_precision
+from engine.verifier.regs import (
+    ADD_CONST,
+    SCALAR,
+    UNKNOWN_SCALAR,
+    Reg,
+    const_reg,
+    scalar,
+)
+from engine.verifier.scalar import alu, sign_extend, zext32
+from engine.verifier.tnum import M32
+
+__all__ = ["do_alu", "linked_source"]
+
+_S32_MAX = (1 << 31) - 1
+_WORD = unsigned_range(0, M32)
+
+
+def do_alu(env: Env, insn: Insn, row: Opcode) -> None:
+    """One instruction of class ALU or ALU64."""
+    if row.form is Form.ALU:
+        if row.op == Alu.MOV:
+            _move(env, insn, row)
+        else:
+            _binary(env, insn, row)
+        return
+    reserved = insn.off or (insn.src if row.form is not Form.NEG else insn.src or insn.imm)
+    if reserved or (row.form is not Form.NEG and insn.imm not in (16, 32, 64)):
+        env.invalid(
+            "BPF_NEG uses reserved fields" if row.form is Form.NEG else "BPF_END uses reserved fields"
+        )
+    reg = env.read_reg(insn.dst)
+    env.check_writable(insn.dst)
+    if row.form is Form.NEG and reg.type == SCALAR:
+        env.regs[insn.dst] = scalar(alu(Alu.NEG, reg.b, reg.b, row.bits == 32))
+    else:
+        env.regs[insn.dst] = UNKNOWN_SCALAR
+
+
+def linked_source(env: Env, number: int) -> Reg:
+    """The scalar in a register with an id that a copy of it can share (`assign_scalar_id_before_mov`)."""
+    reg = env.regs[number]
+    linked = with_link(env, reg)
+    if linked is not reg:
+        env.regs[number] = linked
+    return linked
+
+
+def with_link(env: Env, reg: Reg) -> Reg:
+    """The register, with an id when it is a scalar that is not constant."""
+    if reg.type != SCALAR:
+        return reg
+    if reg.id & ADD_CONST:
+        reg = reg.with_id(0)
+        reg.off = 0
+    if not reg.id and reg.b.m:
+        return reg.with_id(env.next_id())
+    return reg
+
+
+def _move(env: Env, insn: Insn, row: Opcode) -> None:
+    is32 = row.bits == 32
+    if row.reg:
+        if insn.imm:
+            env.invalid("BPF_MOV uses reserved fields")
+        if insn.off not in ((0, 8, 16) if is32 else (0, 8, 16, 32)):
+            env.invalid("BPF_MOV uses reserved fields")
+        src = env.read_reg(insn.src)
+    else:
+        if insn.src or insn.off:
+            env.invalid("BPF_MOV uses reserved fields")
+        env.check_writable(insn.dst)
+        value = insn.imm & M32 if is32 else insn.imm
+        env.write_reg(insn.dst, const_reg(value))
+        return
+    env.check_writable(insn.dst)
+    if src.type != SCALAR:
+        if not is32 and not insn.off:
+            env.write_reg(insn.dst, src)
+        elif not is32:
+            env.write_reg(insn.dst, UNKNOWN_SCALAR)
+        else:
+            env.write_reg(insn.dst, scalar(_WORD))
+        return
+    if not is32 and not insn.off:
+        env.write_reg(insn.dst, linked_source(env, insn.src))
+    elif insn.off:
+        _move_signed(env, insn, src, is32)
+    else:
+        small = src.b.umax <= M32
+        if small:
+            src = linked_source(env, insn.src)
+        moved = src.with_bounds(zext32(src.b))
+        if not small:
+            moved.id = moved.off = 0
+        env.write_reg(insn.dst, moved)
+
+
+def _move_signed(env: Env, insn: Insn, src: Reg, is32: bool) -> None:
+    size = insn.off // 8
+    fits = src.b.umax < 1 << (insn.off - 1)
+    if fits:
+        src = linked_source(env, insn.src)
+    moved = src.with_bounds(sign_extend(src.b, size, is32))
+    if not fits:
+        moved.id = moved.off = 0
+    env.write_reg(insn.dst, moved)
+
+
+def _binary(env: Env, insn: Insn, row: Opcode) -> None:
+    signed_division = row.op in (Alu.DIV, Alu.MOD) and insn.off == 1
+    if row.reg:
+        if insn.imm or (insn.off and not signed_division):
+            env.invalid("BPF_ALU uses reserved fields")
+        src = env.read_reg(insn.src)
+    else:
+        if insn.src or (insn.off and not signed_division):
+            env.invalid("BPF_ALU uses reserved fields")
+        src = const_reg(insn.imm)
+    dst = env.read_reg(insn.dst)
+    if not row.reg:
+        if row.op in (Alu.DIV, Alu.MOD) and not insn.imm:
+            env.invalid("div by zero")
+        if row.op in (Alu.LSH, Alu.RSH, Alu.ARSH) and not 0 <= insn.imm < row.bits:
+            env.invalid(f"invalid shift {insn.imm}")
+    env.check_writable(insn.dst)
+    if dst.type == SCALAR and src.type == SCALAR:
+        env.regs[insn.dst] = _scalars(row, dst, src)
+        return
+    if dst.type != SCALAR and src.type != SCALAR:
+        if row.op != Alu.SUB:
+            env.deny(f"R{insn.dst} pointer {row.symbol} pointer prohibited")
+        env.regs[insn.dst] = UNKNOWN_SCALAR
+        return
+    if dst.type != SCALAR:
+        ptr, other = dst, src
+        if row.reg:
+            mark_chain_precision(env, insn.src)
+    else:
+        ptr, other = src, dst
+        mark_chain_precision(env, insn.dst)
+    if row.reg:
+        other = env.regs[insn.src if ptr is dst else insn.dst]
+    env.regs[insn.dst] = pointer_alu(env, insn, ptr, other)
+
+
+def _scalars(row: Opcode, dst: Reg, src: Reg) -> Reg:
+    """The result of scalar op scalar; `rX += constant` keeps X tied to the scalars equal to it before."""
+    assert row.op is not None
+    result = scalar(alu(row.op, dst.b, src.b, row.bits == 32))
+    if row.op == Alu.ADD and row.bits == 64 and dst.id and not src.b.m:
+        if not dst.id & ADD_CONST and src.b.v <= _S32_MAX:
+            result.id = dst.id | ADD_CONST
+            result.off = src.b.v
+    return result

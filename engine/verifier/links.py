@@ -1,0 +1,75 @@
+"""Scalars that are equal, or differ by a constant: what a branch says of one it says of all
+(`sync_linked_regs`)."""
+
+from engine.verifier.bounds import const_bounds
+from engine.verifier.env import Env
+from engine.verifier.regs import ADD_CONST, SCALAR, Reg
+from engine.verifier.scalar import alu
+from engine.verifier.state import Slot, State
+
+__all__ = ["LinkedRegs", "collect_links", "sync_links"]
+
+LinkedRegs = tuple[tuple[int, int, bool], ...]
+_MAX = 6
+_ADD = 0
+
+
+def collect_links(env: Env, id: int, links: LinkedRegs) -> LinkedRegs:
+    """Add the registers and slots that share `id`; those that do not fit lose it, so that none is
+    forgotten."""
+    id &= ~ADD_CONST
+    found = list(links)
+    live = env.live_regs[env.insn_idx]
+    frames = env.state.frames
+    for number in range(len(frames) - 1, -1, -1):
+        frame = frames[number]
+        if number != len(frames) - 1:
+            live = env.live_regs[frames[number + 1].callsite]
+        for i in range(10):
+            reg = frame.regs[i]
+            if reg.type == SCALAR and reg.id & ~ADD_CONST == id and reg.id and live >> i & 1:
+                _push(found, (number, i, True))
+                if (number, i, True) not in found:
+                    frame.regs[i] = _unlinked(reg)
+        for i, slot in enumerate(frame.stack):
+            if slot.kinds[7] == "r" and slot.reg.type == SCALAR and slot.reg.id & ~ADD_CONST == id:
+                _push(found, (number, i, False))
+                if (number, i, False) not in found:
+                    frame.stack[i] = Slot(slot.kinds, _unlinked(slot.reg))
+    return tuple(found)
+
+
+def _push(found: list[tuple[int, int, bool]], entry: tuple[int, int, bool]) -> None:
+    if len(found) < _MAX and entry not in found:
+        found.append(entry)
+
+
+def _unlinked(reg: Reg) -> Reg:
+    new = reg.with_id(0)
+    new.off = 0
+    return new
+
+
+def sync_links(state: State, known: Reg, links: LinkedRegs) -> None:
+    """Give what is now known of `known` to every scalar linked to it."""
+    base = known.id & ~ADD_CONST
+    for number, index, is_reg in links:
+        frame = state.frames[number]
+        reg = frame.regs[index] if is_reg else frame.stack[index].reg
+        if reg is known or reg.type != SCALAR or not reg.id or reg.id & ~ADD_CONST != base:
+            continue
+        new = _follow(reg, known)
+        if is_reg:
+            frame.regs[index] = new
+        else:
+            frame.stack[index] = Slot(frame.stack[index].kinds, new)
+
+
+def _follow(reg: Reg, known: Reg) -> Reg:
+    mine = reg.off if reg.id & ADD_CONST else 0
+    its = known.off if known.id & ADD_CONST else 0
+    if mine == its:
+        return known
+    new = reg.with_bounds(alu(_ADD, known.b, const_bounds(mine - its), False))
+    new.precise = known.precise
+    return new

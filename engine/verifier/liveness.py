@@ -1,0 +1,93 @@
+"""Which registers may still be read from each instruction on, by data flow alone
+(`compute_live_registers`).
+
+A register that is dead at a point takes no part in comparing states there.
+"""
+
+from engine.helpers.proto import Proto
+from engine.isa import Atomic, Form, Insn, Opcode
+from engine.verifier.cfg import successors
+from engine.verifier.env import Env
+from engine.verifier.protos import find_proto
+
+__all__ = ["compute_live_regs", "live_regs_text"]
+
+_CALLER_SAVED = 0b111111
+_ARGS = 0b111110
+
+
+def _use_def(env: Env, insn: Insn, row: Opcode) -> tuple[int, int]:
+    """Bit masks of the registers that an instruction reads and writes."""
+    dst, src = 1 << insn.dst, 1 << insn.src
+    form = row.form
+    if form is Form.ALU:
+        reads = src if row.reg else 0
+        if row.symbol != "=":
+            reads |= dst
+        return reads, dst
+    if form in (Form.NEG, Form.END, Form.BSWAP):
+        return dst, dst
+    if form is Form.LOAD:
+        return src, dst
+    if form is Form.STORE:
+        return dst | (src if row.reg else 0), 0
+    if form is Form.ATOMIC:
+        return _atomic(insn, dst, src)
+    if form is Form.LD_IMM64:
+        return 0, dst
+    if form in (Form.LD_ABS, Form.LD_IND):
+        return 1 << 6 | (src if form is Form.LD_IND else 0), _CALLER_SAVED
+    if form is Form.JUMP:
+        return dst | (src if row.reg else 0), 0
+    if form is Form.EXIT:
+        return 1, 0
+    if form is Form.CALL:
+        proto: Proto | None = find_proto(insn.imm) if insn.src == 0 else None
+        return (((1 << len(proto.args)) - 1) << 1 if proto else _ARGS), _CALLER_SAVED
+    return 0, 0
+
+
+def _atomic(insn: Insn, dst: int, src: int) -> tuple[int, int]:
+    op = insn.imm
+    if op == Atomic.LOAD_ACQ:
+        return src, dst
+    if op == Atomic.STORE_REL:
+        return src | dst, 0
+    if op == Atomic.CMPXCHG:
+        return 1 | src | dst, 1
+    return src | dst, src if op & Atomic.FETCH else 0
+
+
+def compute_live_regs(env: Env) -> None:
+    """Fill `env.live_regs`: registers that may be read at or after each instruction before they are
+    written."""
+    count = len(env.insns)
+    rules: list[tuple[int, int]] = []
+    followers: list[list[int]] = []
+    for i in range(count):
+        row = env.rows[i]
+        if row is None:
+            rules.append((0, 0))
+            followers.append([i + 1] if i + 1 < count else [])
+        else:
+            rules.append(_use_def(env, env.insns[i], row))
+            followers.append(successors(env, i))
+    live = [0] * count
+    changed = True
+    while changed:
+        changed = False
+        for i in range(count - 1, -1, -1):
+            after = 0
+            for follower in followers[i]:
+                after |= live[follower]
+            use, define = rules[i]
+            before = use | (after & ~define)
+            if before != live[i]:
+                live[i] = before
+                changed = True
+    env.live_regs = [mask & 0x3FF for mask in live]
+
+
+def live_regs_text(mask: int) -> str:
+    """One instruction's live registers as the log shows them."""
+    return "".join(str(n) if mask >> n & 1 else "." for n in range(10))

@@ -1,0 +1,26 @@
+"""What the verifier asks about a map beyond its sizes: rights of programs, special fields in its values."""
+
+from engine.abi.bpf import MapCreateFlag, MapType
+from engine.progspec import MapLike
+
+__all__ = ["inner_map", "map_rights", "special_fields"]
+
+
+def map_rights(target: MapLike) -> tuple[bool, bool]:
+    """Whether a program may read and may write the map's values."""
+    flags = target.flags
+    return not flags & MapCreateFlag.WRONLY_PROG, not flags & MapCreateFlag.RDONLY_PROG
+
+
+def special_fields(target: MapLike) -> list[tuple[str, int, int]]:
+    """(struct name, offset, size) of the locks and timers in a value, which loads and stores may not
+    touch."""
+    return list(getattr(target, "special_fields", ()))
+
+
+def inner_map(target: MapLike) -> MapLike | None:
+    """The template that every map inside this map of maps is like."""
+    if target.type not in (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS):
+        return None
+    inner: MapLike | None = getattr(target, "inner", None)
+    return inner

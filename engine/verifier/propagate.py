@@ -1,0 +1,25 @@
+"""A path that ends in a state already found safe needs that state's marks of precision
+(`propagate_precision`)."""
+
+from engine.verifier.env import Env
+from engine.verifier.precision import Masks, mark_masks_precise
+from engine.verifier.regs import SCALAR
+from engine.verifier.state import State
+
+__all__ = ["propagate_precision"]
+
+
+def propagate_precision(env: Env, old: State, cur: State) -> None:
+    """What is precise in `old` mattered on the ways out of it: mark what it came from on the way to
+    `cur`."""
+    masks = Masks(len(cur.frames) - 1)
+    for number, frame in enumerate(old.frames):
+        for i, reg in enumerate(frame.regs):
+            if reg.precise and reg.type == SCALAR and cur.frames[number].regs[i].type == SCALAR:
+                masks.regs[number] |= 1 << i
+        count = len(cur.frames[number].stack)
+        for i, slot in enumerate(frame.stack):
+            if slot.reg.precise and slot.kinds[7] == "r" and i < count:
+                masks.slots[number] |= 1 << i
+    if not masks.empty:
+        mark_masks_precise(env, cur, masks, env.insn_idx)

@@ -1,0 +1,110 @@
+"""`verify`: the whole of it, from a program spec to a `Verified` or a `VerifierError` (`bpf_check`)."""
+
+import errno
+
+from engine.isa import Class, Insn, Mode, Size
+from engine.progspec import ProgSpec
+from engine.verifier.bounds import const_bounds
+from engine.verifier.cfg import check_cfg, check_subprogs
+from engine.verifier.context import SUPPORTED
+from engine.verifier.depth import check_stack_depth
+from engine.verifier.env import Env, Reject
+from engine.verifier.liveness import compute_live_regs, live_regs_text
+from engine.verifier.log import LEVEL1, LEVEL2, STATS, Log
+from engine.verifier.regs import Reg, RegType
+from engine.verifier.result import Verified, VerifierError, VerifierStats
+from engine.verifier.scan import resolve_maps
+from engine.verifier.state import MAIN_CALLSITE, Frame, State
+from engine.verifier.trace import insn_text
+from engine.verifier.walk import walk
+
+__all__ = ["verify"]
+
+_MAX_INSNS = 1_000_000
+
+
+def verify(spec: ProgSpec, *, log_level: int = LEVEL1) -> Verified:
+    """Prove the program safe, or raise VerifierError with the kernel's errno and log.
+
+    Level 1 logs the path that failed, level 2 every path, level 4 statistics only. To be quick, a program
+    is
+    verified in silence first; one that is refused is walked a second time to write its log.
+    """
+    if log_level & LEVEL2:
+        return _run(spec, Log(log_level))
+    try:
+        return _run(spec, Log(STATS if log_level else 0))
+    except VerifierError as refusal:
+        if not log_level & LEVEL1 or refusal.errno == errno.EINTR:
+            raise
+    return _run(spec, Log(log_level))
+
+
+def _run(spec: ProgSpec, log: Log) -> Verified:
+    env = Env(spec, log)
+    try:
+        _check(env)
+    except Reject as refusal:
+        _statistics(env)
+        raise VerifierError(refusal.errno, refusal.message, log.text) from None
+    _statistics(env)
+    return Verified(
+        _rewritten(env),
+        env.aux,
+        env.subprogs,
+        env.used_maps,
+        log.text,
+        VerifierStats(env.insn_processed, env.max_states_per_insn, env.total_states, env.peak_states),
+        env.max_pkt_offset,
+    )
+
+
+def _check(env: Env) -> None:
+    if not 0 < len(env.insns) <= _MAX_INSNS:
+        env.reject(errno.E2BIG, f"program of {len(env.insns)} instructions")
+    if env.spec.type not in SUPPORTED:
+        env.invalid(f"program type {int(env.spec.type)} is not supported")
+    check_subprogs(env)
+    resolve_maps(env)
+    check_cfg(env)
+    compute_live_regs(env)
+    if env.verbose:
+        _print_live_regs(env)
+    frame = Frame(MAIN_CALLSITE, 0, 0)
+    frame.regs[1] = Reg(RegType.CTX, const_bounds(0))
+    walk(env, State([frame]), 0, 0)
+    check_stack_depth(env)
+
+
+def _print_live_regs(env: Env) -> None:
+    env.say("Live regs before insn:")
+    skip = False
+    for i in range(len(env.insns)):
+        if skip:
+            skip = False
+            continue
+        env.say(f"{i:7d}: {live_regs_text(env.live_regs[i])} {insn_text(env, i)}")
+        skip = env.insns[i].code == 0x18
+
+
+def _statistics(env: Env) -> None:
+    if env.log.level:
+        depths = "+".join(str(subprog.stack_depth) for subprog in env.subprogs)
+        if env.log.level & STATS and env.subprogs and env.logging:
+            env.log.write(f"stack depth {depths}\n")
+        env.log.write(
+            f"processed {env.insn_processed} insns (limit 1000000) "
+            f"max_states_per_insn {env.max_states_per_insn} total_states {env.total_states} "
+            f"peak_states {env.peak_states} mark_read 0\n"
+        )
+
+
+def _rewritten(env: Env) -> list[Insn]:
+    """The instructions with loads of packet pointers from the context made loads of the native fields."""
+    if not env.ctx_rewrites:
+        return env.insns
+    insns = env.insns.copy()
+    for idx, off in env.ctx_rewrites.items():
+        old = insns[idx]
+        insns[idx] = Insn(Class.LDX | Mode.MEM | Size.DW, old.dst, old.src, off, 0)
+    return insns
