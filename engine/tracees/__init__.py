@@ -17,6 +17,7 @@ native loop itself.
 Nobody in the process may wait for any child (`os.wait`, waitpid(-1)): it would steal stops.
 """
 
-from engine.tracees.tracer import Handlers, Tracer
+from engine.tracees.handlers import Handlers
+from engine.tracees.tracer import Tracer
 
 __all__ = ["Handlers", "Tracer"]

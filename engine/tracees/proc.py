@@ -4,6 +4,8 @@ Numbers are as the daemon's own pid and user namespaces show them, except NSPID 
 thread itself sees them.
 """
 
+from enum import IntEnum
+
 from engine.jit.lang import (
     c_call,
     cstr,
@@ -22,22 +24,27 @@ from engine.jit.lang import (
 )
 from engine.tracees.state import Flag, Rec, St
 
-__all__ = ["TEXT_SIZE", "is_ignored", "parse_number", "read_comm", "read_identity", "stat_cpu"]
+__all__ = ["TEXT_SIZE", "Stat", "is_ignored", "parse_number", "read_comm", "read_identity", "stat_field"]
 
 TEXT_SIZE = 3072
 _O_CLOEXEC = 0o2000000
 _COMM_LEN = 16
 _NEWLINE, _TAB, _SPACE, _SLASH, _ZERO, _NINE, _CLOSE, _A = b"\n\t /09)a"
-_PROCESSOR = 37
-"""Spaces between the `)` that ends the name in /proc/PID/stat and the field `processor`."""
 # The first four bytes of those lines of /proc/PID/status that are looked at.
-_TGID, _UID, _GID, _NSTGID, _NSPID = (
-    int.from_bytes(name, "little") for name in (b"Tgid", b"Uid:", b"Gid:", b"NStg", b"NSpi")
+_TGID, _PPID, _UID, _GID, _NSTGID, _NSPID = (
+    int.from_bytes(name, "little") for name in (b"Tgid", b"PPid", b"Uid:", b"Gid:", b"NStg", b"NSpi")
 )
 # "SigIgn:\t" and "SigCgt:\t" in two words each.
 _SIGI, _SIGC, _IGN, _CGT = (int.from_bytes(s, "little") for s in (b"SigI", b"SigC", b"gn:\t", b"gt:\t"))
 _IGNORED_BY_DEFAULT = sum(1 << signal - 1 for signal in (17, 18, 23, 28))
 """SIGCHLD, SIGCONT, SIGURG and SIGWINCH, as /proc/PID/status shows a signal set."""
+
+
+class Stat(IntEnum):
+    """Fields of /proc/PID/stat, by the spaces between the `)` that ends the name and the field."""
+
+    STARTTIME = 20
+    PROCESSOR = 37
 
 
 @native
@@ -103,9 +110,17 @@ def _next_line(at: int) -> int:
     return at + 1 if u8(at) else at
 
 
+@native(inline=True)
+def _next_field(at: int) -> int:
+    """Where the next tab or the end of the text is."""
+    while u8(at) and u8(at) != _TAB:
+        at += 1
+    return at
+
+
 @native
 def read_identity(st: int, rec: int) -> int:
-    """Fill in TGID, UID, GID (real ids, as bpf_get_current_uid_gid) and namespace ids."""
+    """Fill in TGID, PPID, real and effective UID and GID, and namespace ids."""
     at = st + St.TEXT
     if _read(st, u32(rec + Rec.TID), cstr("status")) == 0:
         return 0
@@ -115,8 +130,12 @@ def read_identity(st: int, rec: int) -> int:
             put32(rec + Rec.TGID, parse_number(at + 5))
         elif word == _UID:
             put32(rec + Rec.UID, parse_number(at + 4))
+            put32(rec + Rec.EUID, parse_number(_next_field(at + 5)))
         elif word == _GID:
             put32(rec + Rec.GID, parse_number(at + 4))
+            put32(rec + Rec.EGID, parse_number(_next_field(at + 5)))
+        elif word == _PPID:
+            put32(rec + Rec.PPID, parse_number(at + 5))
         elif word == _NSTGID:
             put32(rec + Rec.NSTGID, _last_number(at + 7))
         elif word == _NSPID:
@@ -164,14 +183,14 @@ def read_comm(st: int, rec: int) -> int:
 
 
 @native
-def stat_cpu(st: int, tid: int) -> int:
-    """The CPU that thread `tid` ran on last, by /proc/TID/stat; -1 when it is gone."""
+def stat_field(st: int, tid: int, field: int) -> int:
+    """A number of /proc/TID/stat, by `Stat`; -1 when the thread is gone."""
     at = st + St.TEXT
     end = at + _read(st, tid, cstr("stat"))
     while end > at and u8(end) != _CLOSE:
         end -= 1
     spaces = 0
-    while u8(end) and spaces < _PROCESSOR:
+    while u8(end) and spaces < field:
         spaces += u8(end) == _SPACE
         end += 1
     return parse_number(end) if u8(end) else -1

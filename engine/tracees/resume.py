@@ -66,7 +66,7 @@ def listen(st: int, rec: int) -> int:
 
 @native
 def let_go(st: int, rec: int, signal: int) -> int:
-    """Stop tracing the stopped thread, delivering `signal`. In a group stop it stays stopped, else it goes on.
+    """Stop tracing the stopped thread, delivering `signal`. In a group stop it stays there, else it runs on.
 
     Not before or in a system call: detaching leaves the thread with TIF_SIGPENDING, so that the call would
     fail with EINTR (kernel/ptrace.c, __ptrace_unlink).

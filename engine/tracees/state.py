@@ -23,7 +23,6 @@ __all__ = [
     "Reason",
     "Rec",
     "St",
-    "Wanted",
 ]
 
 MAX_THREADS = 32768
@@ -62,11 +61,11 @@ class St(IntEnum):
     STOPPING = 80
     """u64, not 0: every new thread is let go at once."""
     WANTED = 88
-    """u64, native fn(env, nr) -> bits of Wanted, for nr < 512."""
+    """u64, native fn(env, nr): whether anybody wants system call `nr` (below 512)."""
     ENTER = 96
-    """u64, native fn(env, uregs): an entry that somebody wants."""
+    """u64, native fn(env, uregs): it is entered; returns whether its return is wanted."""
     EXIT = 104
-    """u64, native fn(env, uregs, retval): a return that somebody wants."""
+    """u64, native fn(env, uregs, retval): it returns."""
     STOPS = 112
     """u64 counters from here: stops of any kind."""
     EVENTS = 120
@@ -143,8 +142,11 @@ class Rec(IntEnum):
     """u32, next free record."""
     NSPID = 84
     NSTGID = 88
+    PPID = 92
     TASK = 96
     """u64, kernel alias of the modelled task_struct; 0: none."""
+    EUID = 104
+    EGID = 108
 
 
 REC_SIZE = 128
@@ -162,7 +164,7 @@ class Flag(IntEnum):
     KNOWN = 8
     """TGID, UID, GID and namespace ids are filled in."""
     WANT_EXIT = 16
-    """A return probe was there when the call was entered."""
+    """ENTER said that the return of the running system call is wanted."""
 
 
 class Mode(IntEnum):
@@ -179,13 +181,6 @@ class Phase(IntEnum):
 
     ASK = 0
     EXIT = 1
-
-
-class Wanted(IntEnum):
-    """What somebody listens to at a system call."""
-
-    ENTRY = 1
-    EXIT = 2
 
 
 class Reason(IntEnum):

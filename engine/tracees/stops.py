@@ -20,6 +20,7 @@ from engine.jit.lang import (
     u64,
     ult,
 )
+from engine.kernel.tasks import task_renumber
 from engine.tracees.proc import read_identity
 from engine.tracees.ptrace import (
     AUDIT_ARCH_X86_64,
@@ -35,9 +36,9 @@ from engine.tracees.ptrace import (
 )
 from engine.tracees.restart import in_bitmap, restart, restart_if_ignored
 from engine.tracees.resume import let_go, listen, request, resume
-from engine.tracees.state import REC_SIZE, Flag, Mode, Phase, Rec, St, Wanted
+from engine.tracees.state import REC_SIZE, Flag, Mode, Phase, Rec, St
 from engine.tracees.task import describe, forget_identity, monotonic
-from engine.tracees.threads import find, insert, record, remove
+from engine.tracees.threads import find, forget_task, insert, record, remove
 
 __all__ = ["on_status"]
 
@@ -62,16 +63,14 @@ def _note_width(st: int, rec: int) -> int:
 
 
 @native
-def _fire_entry(st: int, rec: int, wanted: int) -> int:
+def _fire_entry(st: int, rec: int) -> int:
     """Call ENTER and remember whether the return is wanted too; returns 0 when the thread is gone."""
     if _load_regs(st, rec) < 0:
         return 0
     describe(st, rec, monotonic())
-    if wanted & Wanted.EXIT:
+    atomic_add64(st + St.EVENTS, 1)
+    if call(u64(st + St.ENTER), u64(st + St.ENV), st + St.UREGS):
         put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) | Flag.WANT_EXIT)
-    if wanted & Wanted.ENTRY:
-        atomic_add64(st + St.EVENTS, 1)
-        call(u64(st + St.ENTER), u64(st + St.ENV), st + St.UREGS)
     return 1
 
 
@@ -119,8 +118,7 @@ def _on_syscall(st: int, rec: int, interrupted: int) -> int:
         put32(rec + Rec.NR, _SYSCALL_LIMIT)
         if u32(info + Info.ARCH) == AUDIT_ARCH_X86_64 and ult(nr, _SYSCALL_LIMIT):
             put32(rec + Rec.NR, nr)
-            wanted = call(u64(st + St.WANTED), u64(st + St.ENV), nr)
-            if wanted and _fire_entry(st, rec, wanted) == 0:
+            if call(u64(st + St.WANTED), u64(st + St.ENV), nr) and _fire_entry(st, rec) == 0:
                 return 0
     elif interrupted and _load_regs(st, rec) == 0:
         # The return of a call that was entered unobserved.
@@ -163,8 +161,12 @@ def _on_exec(st: int, rec: int) -> int:
     if request(st, Request.GETEVENTMSG, tid, message) == 0 and u64(message) != tid:
         former = find(st, u64(message))
         if former:
+            forget_task(st, rec)
             memcpy(rec + Rec.TGID, former + Rec.TGID, REC_SIZE - Rec.TGID)
+            put64(former + Rec.TASK, 0)
             remove(st, u64(message))
+            if u64(rec + Rec.TASK):
+                task_renumber(u64(rec + Rec.TASK), tid, tid)
     forget_identity(rec)
     if _load_regs(st, rec) == 0:
         _note_width(st, rec)

@@ -6,6 +6,7 @@ on every hit, from the thread's rseq area, where the kernel writes it on each re
 
 from engine.env import TASK_COMM_LEN, Ctl, Env
 from engine.jit.lang import (
+    atomic_add64,
     c_call,
     local,
     memcpy,
@@ -16,14 +17,18 @@ from engine.jit.lang import (
     u64,
     ult,
 )
-from engine.tracees.proc import read_comm, read_identity, stat_cpu
+from engine.kernel.tasks import task_new, task_set_comm, task_set_creds, task_set_leader, task_set_parent
+from engine.tracees.proc import Stat, read_comm, read_identity, stat_field
 from engine.tracees.ptrace import Request, Sys
 from engine.tracees.state import COMM_NS, Flag, Rec, St
+from engine.tracees.threads import find
 
 __all__ = ["current_cpu", "describe", "forget_identity", "monotonic"]
 
 _CLOCK_MONOTONIC = 1
 _NS = 1_000_000_000
+_TICK_NS = 10_000_000
+"""Nanoseconds of USER_HZ, in which /proc/PID/stat counts (100 a second on x86)."""
 _NO_RSEQ = 1
 _RSEQ_CPU_ID = 4
 """Offset of cpu_id in struct rseq."""
@@ -77,11 +82,31 @@ def current_cpu(st: int, rec: int, now: int) -> int:
             put32(rec + Rec.CPU, u32(cpu))
             return u32(cpu)
     if now - u64(rec + Rec.CPU_NS) > COMM_NS:
-        last = stat_cpu(st, tid)
+        last = stat_field(st, tid, Stat.PROCESSOR)
         put64(rec + Rec.CPU_NS, now)
         if ult(last, cpus):
             put32(rec + Rec.CPU, last)
     return u32(rec + Rec.CPU)
+
+
+@native
+def _model(st: int, rec: int) -> int:
+    """Make the thread's modelled task, if it has none, and tell it what is known."""
+    tid = u32(rec + Rec.TID)
+    if u64(rec + Rec.TASK) == 0:
+        born = stat_field(st, tid, Stat.STARTTIME) * _TICK_NS
+        put64(rec + Rec.TASK, task_new(u64(st + St.CTL), tid, u32(rec + Rec.TGID), born))
+    task = u64(rec + Rec.TASK)
+    if task == 0:
+        return atomic_add64(st + St.UNTRACKED, 1)
+    task_set_creds(task, u32(rec + Rec.UID), u32(rec + Rec.GID), u32(rec + Rec.EUID), u32(rec + Rec.EGID))
+    leader = find(st, u32(rec + Rec.TGID))
+    if leader and u64(leader + Rec.TASK):
+        task_set_leader(task, u64(leader + Rec.TASK))
+    parent = find(st, u32(rec + Rec.PPID))
+    if parent and u64(parent + Rec.TASK):
+        task_set_parent(task, u64(parent + Rec.TASK))
+    return 0
 
 
 @native
@@ -90,8 +115,11 @@ def describe(st: int, rec: int, now: int) -> int:
     env = u64(st + St.ENV)
     if (u32(rec + Rec.FLAGS) & Flag.KNOWN) == 0:
         read_identity(st, rec)
+        _model(st, rec)
     if now - u64(rec + Rec.COMM_NS) > COMM_NS:
         read_comm(st, rec)
+        if u64(rec + Rec.TASK):
+            task_set_comm(u64(rec + Rec.TASK), rec + Rec.COMM)
         put64(rec + Rec.COMM_NS, now)
     put64(env + Env.TIME_NS, now)
     put32(env + Env.CPU, current_cpu(st, rec, now))
@@ -102,6 +130,7 @@ def describe(st: int, rec: int, now: int) -> int:
     put32(env + Env.GID, u32(rec + Rec.GID))
     memcpy(env + Env.COMM, rec + Rec.COMM, TASK_COMM_LEN)
     put64(env + Env.MEM_TID, u32(rec + Rec.TID))
+    put64(env + Env.TASK, u64(rec + Rec.TASK))
     put32(env + Env.NSPID, u32(rec + Rec.NSPID))
     put32(env + Env.NSTGID, u32(rec + Rec.NSTGID))
     return 0

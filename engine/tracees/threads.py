@@ -5,9 +5,10 @@ first free slot.
 """
 
 from engine.jit.lang import atomic_add64, memset, native, put32, put64, u32, u64
+from engine.kernel.tasks import task_free
 from engine.tracees.state import INDEX_SLOTS, MAX_THREADS, REC_SIZE, Flag, Rec, St
 
-__all__ = ["find", "insert", "record", "remove"]
+__all__ = ["find", "forget_task", "insert", "record", "remove"]
 
 _MASK = INDEX_SLOTS - 1
 
@@ -69,6 +70,15 @@ def insert(st: int, tid: int) -> int:
 
 
 @native
+def forget_task(st: int, rec: int) -> int:
+    """Give the thread's modelled task back."""
+    if u64(rec + Rec.TASK):
+        task_free(u64(st + St.CTL), u64(rec + Rec.TASK))
+        put64(rec + Rec.TASK, 0)
+    return 0
+
+
+@native
 def remove(st: int, tid: int) -> int:
     """Forget thread `tid`; nothing happens when it has no record."""
     slot = tid & _MASK
@@ -81,6 +91,7 @@ def remove(st: int, tid: int) -> int:
     rec = record(st, entry - 1)
     if u32(rec + Rec.FLAGS) & Flag.DETACH:
         put64(st + St.DETACHING, u64(st + St.DETACHING) - 1)
+    forget_task(st, rec)
     put32(rec + Rec.TID, 0)
     put32(rec + Rec.NEXT, u64(st + St.FREE))
     put64(st + St.FREE, entry)

@@ -13,40 +13,26 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 
 from engine.env import peek32, peek64, poke32, poke64
 from engine.errors import KernelError
-from engine.jit.lang import Native, compile_native, xchg32
+from engine.jit.lang import compile_native, xchg32
 from engine.machine import Machine
 from engine.memory import Region
 from engine.tracees.attach import attach_process, detach_all, detach_process, live_records, process_of
 from engine.tracees.doorbell import create_timer, delete_timer, keep_stops_quiet, listen_for_doorbell
+from engine.tracees.handlers import PROBES, Handlers
 from engine.tracees.loop import ring, trace_loop
 from engine.tracees.placement import MASK_SIZE, Place
 from engine.tracees.restart import IDENTITY_CALLS, RESTARTABLE, RESTARTABLE32, bitmap
 from engine.tracees.state import INDEX_SLOTS, MAX_THREADS, REC_SIZE, ST_SIZE, Flag, Reason, Rec, St
 
-__all__ = ["Handlers", "Tracer"]
+__all__ = ["Tracer"]
 
 _STOP_PATIENCE = 1.0
 """Seconds that `stop` gives the tracees to be let go one by one, before the kernel does it for all."""
 _RING = struct.pack("qqqq", 0, 1_000_000, 0, 1)
 _COUNTERS = (St.STOPS, St.EVENTS, St.INTERRUPTS, St.RESTARTS, St.UNTRACKED, St.EXITS, St.ERRORS, St.LIVE)
-
-
-@dataclass(frozen=True, slots=True)
-class Handlers:
-    """What the tracer calls, on its thread, without the GIL. The tracee is stopped meanwhile.
-
-    `wanted(env, nr)` is asked at each system call of x86-64 numbered below 512 and returns bits of
-    `state.Wanted`; `enter(env, uregs)` and `exit(env, uregs, retval)` are called accordingly, with the
-    tracee's struct user_regs_struct.
-    """
-
-    wanted: Native
-    enter: Native
-    exit: Native
 
 
 def _try_yielding() -> bool:
@@ -71,7 +57,7 @@ def _try_yielding() -> bool:
 class Tracer:
     """Attached processes of one machine. All methods may be called from any thread but the tracer's own."""
 
-    def __init__(self, machine: Machine, handlers: Handlers) -> None:
+    def __init__(self, machine: Machine, handlers: Handlers = PROBES) -> None:
         self._machine = machine
         self._handlers = handlers
         self._region = Region("bpf-tracees", ST_SIZE + INDEX_SLOTS * 4 + MAX_THREADS * REC_SIZE)
@@ -88,6 +74,7 @@ class Tracer:
         compile_native([trace_loop, ring])
         self._fill_state()
         keep_stops_quiet()
+        self._machine.probes.on_change.append(self.rearm)
         ready: Future[None] = Future()
         self._thread = threading.Thread(target=self._main, args=(ready,), name="tracer", daemon=True)
         self._thread.start()
@@ -249,6 +236,7 @@ class Tracer:
             time.sleep(0.002)
         self._ask(self._end)
         thread.join()
+        self._machine.probes.on_change.remove(self.rearm)
         with self._lock:
             self._machine.free_env(peek64(self._st + St.ENV))
             self._region.close()
