@@ -81,6 +81,8 @@ class Env(IntEnum):
     """u64, not 0 while a probe's handlers run in this runner (`kprobe_running`)."""
     PRANDOM = 160
     """u64, state of bpf_get_prandom_u32; 0: seeded at first use."""
+    RECORD_SIZE = 160
+    """u64, bytes of the tracepoint record that a handler is called with."""
     PRIVATE = 256
     """256 bytes for the owner of the runner."""
 
@@ -101,7 +103,7 @@ class Ctl(IntEnum):
     EPOCH = 48
     """u64, the global epoch, see `engine.epoch`."""
     ENTRY_SITES = 64
-    """u64, table of what an entry to each system call fires, see `engine.probes.sites`; 0: nothing."""
+    """u64, table of what each system call and process event fires, see `engine.probes.sites`; 0: nothing."""
     EXIT_SITES = 72
     """u64, not 0 when a system call's return can fire anything by itself."""
     ARMED = 80
@@ -113,7 +115,7 @@ class Ctl(IntEnum):
     TASKS = 104
     """u64, host address of the task slot allocator, see `engine.kernel.tasks`."""
     EVENTS = 112
-    """u64, table of the sites of process events, see `engine.probes.tracepoints`; 0: nothing."""
+    """u64, not 0 when a process event (fork, exec, exit, rename) fires anything."""
 
 
 def peek64(address: int) -> int:

@@ -13,7 +13,19 @@ from engine.abi.syscalls import NR, SYSCALLS
 from engine.kernel.calls import CALLS
 from engine.kernel.functions import FUNCTIONS, TAIL_CALLERS, Function
 
-__all__ = ["IMMEDIATE", "NAMES", "ArgKind", "ArgOp", "Call", "GuardKind", "RetKind", "calls_of", "width_of"]
+__all__ = [
+    "EXIT_CALL",
+    "IMMEDIATE",
+    "KILLED_CALL",
+    "NAMES",
+    "ArgKind",
+    "ArgOp",
+    "Call",
+    "GuardKind",
+    "RetKind",
+    "calls_of",
+    "width_of",
+]
 
 IMMEDIATE = 0xFF
 """Operand number that stands for the operation's immediate."""
@@ -221,6 +233,14 @@ _SYSCALL_64 = Call(
     0,
     (ArgOp(ArgKind.REGS), ArgOp(ArgKind.NR)),
 )
+
+
+EXIT_CALL = Call(FUNCTIONS["do_exit"], "do_group_exit", 2, (ArgOp(ArgKind.VALUE, 6),), (), RetKind.NEVER)
+"""What every thread calls in the end, by whatever way; its operand `ret` is the exit code."""
+KILLED_CALL = Call(
+    FUNCTIONS["do_group_exit"], "do_syscall_64", 1, (ArgOp(ArgKind.VALUE, 6),), (), RetKind.NEVER
+)
+"""What a thread that a signal ends calls before; its operand `ret` is the signal."""
 
 
 @cache

@@ -22,12 +22,13 @@ __all__ = [
     "Instance",
     "Op",
     "Rec",
+    "RecKind",
     "Site",
 ]
 
 REC_SIZE = 128
 OP_SIZE = 32
-SITE_HEAD = 8
+SITE_HEAD = 32
 """Bytes before the first pointer to a frame."""
 MAX_ARGS = 6
 MAX_GUARDS = 4
@@ -56,6 +57,19 @@ class Rec(IntEnum):
     """s64, pending returns."""
     MAX_ACTIVE = 64
     """s64, how many may be pending at a time."""
+    KIND = 72
+    """u64, RecKind."""
+
+
+class RecKind(IntEnum):
+    """What the handler gets besides the environment."""
+
+    PROBE = 0
+    """pt_regs."""
+    RECORD = 1
+    """A tracepoint's record; its size is in `Env.RECORD_SIZE`."""
+    RAW_ARGS = 2
+    """A raw tracepoint's argument words."""
 
 
 class Site(IntEnum):
@@ -65,6 +79,11 @@ class Site(IntEnum):
     """u32, frames."""
     DEFERRED = 4
     """u32, how many of them are reported at the return; they are the last ones."""
+    OUTERMOST = 8
+    """u32, not 0 if the first one is `do_syscall_64`'s."""
+    ENTER_LIST = 16
+    """u64, pointer to the list of records of tracepoints passed on entry, or 0."""
+    EXIT_LIST = 24
 
 
 class Frame(IntEnum):

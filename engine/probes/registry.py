@@ -1,7 +1,8 @@
-"""The registry of probes: kprobes and kretprobes on the functions of the modelled kernel.
+"""The registry of probes: kprobes, kretprobes and probes of tracepoints of the modelled kernel.
 
-The rules are those of kernel/kprobes.c. Probes may be added and removed at any time, from any thread;
-the machine's lock guards the registry, and running threads follow what is published.
+The rules are those of kernel/kprobes.c; of one function, the most recently registered probe fires first.
+Probes may be added and removed at any time, from any thread; the machine's lock guards the registry, and
+running threads follow what is published.
 """
 
 import errno
@@ -10,10 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from engine.env import Ctl, peek64, poke64
+from engine.env import peek64, poke64
 from engine.errors import KernelError
 from engine.kernel.symbols import Symbol
-from engine.probes.layout import REC_SIZE, Rec
+from engine.kernel.tracepoints import tracepoints
+from engine.probes.layout import REC_SIZE, Rec, RecKind
 from engine.probes.probe import Probe
 from engine.probes.sites import Sites
 
@@ -91,16 +93,39 @@ class Probes:
         at_address = self._symbols.at(found.address)
         function = at_address.name if at_address is not None else found.name
         with self._machine.lock:
-            record = self._spare.pop() if self._spare else self._machine.heap.alloc(REC_SIZE, 64)
-            poke64(record + Rec.HANDLER, handler)
-            poke64(record + Rec.PRIV, priv)
+            record = self._new_record(handler, priv)
             poke64(record + Rec.IS_RETURN, int(ret))
             poke64(record + Rec.MAX_ACTIVE, max_active or self.default_max_active)
-            for counter in (Rec.NHIT, Rec.NMISSED, Rec.ENABLED, Rec.ACTIVE):
-                poke64(record + counter, 0)
             probe = Probe(self, record, symbol or found.name, function, found.address)
             self._by_function[function].insert(0, probe)
         return probe
+
+    def register_tracepoint(self, name: str, handler: int, priv: int, *, raw: bool = False) -> Probe:
+        """A probe, disabled, on the tracepoint `system:name`, that calls native `handler(env, data, priv)`.
+
+        `data` is the host address of the record (its size in `Env.RECORD_SIZE`), or with `raw` of the
+        tracepoint's argument words. Raises KernelError ENOENT for no such tracepoint, or no raw one.
+        """
+        row = tracepoints().get(name)
+        if row is None or (raw and not row.raw_args):
+            raise KernelError(errno.ENOENT, f"no tracepoint {name}")
+        with self._machine.lock:
+            record = self._new_record(handler, priv)
+            poke64(record + Rec.KIND, RecKind.RAW_ARGS if raw else RecKind.RECORD)
+            probe = Probe(self, record, name, name, 0)
+            # Probes of a tracepoint run in the order in which they were added (kernel/tracepoint.c).
+            self._by_function[name].append(probe)
+        return probe
+
+    def _new_record(self, handler: int, priv: int) -> int:
+        record = self._spare.pop() if self._spare else self._machine.heap.alloc(REC_SIZE, 64)
+        generation = peek64(record + Rec.GENERATION)
+        for offset in range(0, REC_SIZE, 8):
+            poke64(record + offset, 0)
+        poke64(record + Rec.GENERATION, generation)
+        poke64(record + Rec.HANDLER, handler)
+        poke64(record + Rec.PRIV, priv)
+        return record
 
     def set_enabled(self, probes: Iterable[Probe], enabled: bool) -> None:
         """Enable or disable several probes in one publication. KernelError ENODEV for a removed one."""
@@ -153,11 +178,10 @@ class Probes:
             return False
         changed, self._changed = self._changed, set()
         self._sites.update({name: self.armed_records(name) for name in changed})
-        poke64(self._machine.ctl + Ctl.ARMED, int(self._sites.armed))
         return True
 
     def armed_records(self, function: str) -> list[int]:
-        """Records of the enabled probes of a function, in firing order: most recently registered first."""
+        """Records of the enabled probes of a function or tracepoint, in firing order."""
         return [probe.record for probe in self._by_function[function] if probe.enabled]
 
     @property
