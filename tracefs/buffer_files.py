@@ -1,4 +1,4 @@
-"""Files that size, stop and describe the buffer: tracing_on, buffer_size_kb, stats, tracing_cpumask, trace_clock ..."""
+"""Files that size, stop and describe the buffer: tracing_on, buffer_size_kb, stats, trace_clock ..."""
 
 import errno
 
@@ -66,7 +66,7 @@ class BufferFiles:
         return f"{total} (expanded: {(DEFAULT_SIZE >> 10) * buffer.nr_cpus})\n"
 
     def free_buffer(self) -> None:
-        """The file free_buffer was closed: shrink to the least, and stop if option disable_on_free says so."""
+        """free_buffer was closed: shrink to the least, and stop if option disable_on_free says so."""
         context = self._context
         with context.lock:
             if context.options["disable_on_free"]:

@@ -1,7 +1,8 @@
 """saved_cmdlines: names of threads that recorded something, kept natively at the hit (kernel/trace/trace.c).
 
-table   u32 lock | u32 number of entries | u32 last used | u32 on (record-cmd) | u32 per thread id modulo 32768:
-        index of its entry + 1 | entries: u32 thread id, u32 thread-group id, 16 bytes name
+table   u32 lock | u32 number of entries | u32 last used | u32 on (record-cmd)
+        | u32 per thread id modulo 32768: index of its entry + 1
+        | entries: u32 thread id, u32 thread-group id, 16 bytes name
 """
 
 import ctypes

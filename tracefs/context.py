@@ -1,4 +1,4 @@
-"""What all parts of one tracefs share: machine, trace buffer, names, options, error log, symbols, one lock."""
+"""What all parts of one tracefs share: machine, buffer, names, options, error log, symbols, one lock."""
 
 import threading
 from dataclasses import dataclass, field

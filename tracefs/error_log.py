@@ -36,10 +36,10 @@ class ErrorLog:
         with self._lock:
             self._entries.append(f"{stamp} {subsystem}: error: {message}\n  Command: {command}\n{caret}\n")
 
-    def text(self) -> str:
+    def text(self) -> bytes:
         """The file's content."""
         with self._lock:
-            return "".join(self._entries)
+            return "".join(self._entries).encode("latin-1")
 
     def clear(self) -> None:
         """What opening for writing with O_TRUNC does."""
@@ -48,7 +48,7 @@ class ErrorLog:
 
 
 class ProbeLog:
-    """Where the parser of one command stands, so that an error points at the right word (`trace_probe_log`)."""
+    """Where the parser of one command stands: an error points at the right word (`trace_probe_log`)."""
 
     def __init__(self, log: ErrorLog, subsystem: str, argv: list[str]) -> None:
         self._log = log

@@ -12,7 +12,7 @@ from tracefs.fields import Field, format_text
 __all__ = ["Formatter", "TraceEvent"]
 
 Formatter = Callable[[memoryview], str]
-"""Turns a record into the line behind the time stamp, without its newline."""
+"""Turns a record into the line behind the time stamp, with its newline."""
 
 
 class TraceEvent:
@@ -42,7 +42,7 @@ class TraceEvent:
         poke32(self.address + Desc.TYPE, number)
         poke64(self.address + Desc.BUFFER, context.buffer.address)
         poke64(self.address + Desc.CMDLINES, context.cmdlines.address)
-        self.formatter: Formatter = lambda data: name
+        self.formatter: Formatter = lambda data: f"{name}:\n"
 
     def attach(self, on: bool) -> None:
         """Start or stop hits of this event. Raises KernelError."""

@@ -67,7 +67,7 @@ def record_write(env: int, buffer: int, cmdlines: int, record: int, length: int)
 
 @native
 def event_commit(env: int, event: int, record: int, length: int) -> int:
-    """Take a staged record through triggers and filter to the ring. 0, or a negative errno when not written."""
+    """Take a staged record through triggers and filter to the ring. 0, or -errno when it is not taken."""
     triggers = load_acquire64(event + Desc.TRIGGERS)
     if triggers != 0 and call(u64(triggers), env, triggers, record) == 0:
         return 0

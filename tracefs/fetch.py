@@ -1,7 +1,7 @@
 """Evaluating fetch arguments in the hit: native, over tables that `fetch_table` lays out.
 
-Rules as `process_fetch_insn` and `store_trace_args` of kernel/trace/trace_probe_tmpl.h: an argument that faults is
-0, or `(fault)` if it is a string.
+Rules as `process_fetch_insn` and `store_trace_args` of kernel/trace/trace_probe_tmpl.h: an argument that
+faults is 0, or `(fault)` if it is a string.
 """
 
 from enum import IntEnum

@@ -41,7 +41,29 @@ _RESERVED = (
     "__probe_ret_ip",
     "__probe_func",
 )
-_REGISTERS = ["r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di", "orig_ax", "ip", "cs", "flags", "sp", "ss"]
+_REGISTERS = [
+    "r15",
+    "r14",
+    "r13",
+    "r12",
+    "bp",
+    "bx",
+    "r11",
+    "r10",
+    "r9",
+    "r8",
+    "ax",
+    "cx",
+    "dx",
+    "si",
+    "di",
+    "orig_ax",
+    "ip",
+    "cs",
+    "flags",
+    "sp",
+    "ss",
+]
 REGISTER_OFFSETS = {name: index * 8 for index, name in enumerate(_REGISTERS)}
 """Bytes into struct pt_regs, as `regs_query_register_offset` answers."""
 

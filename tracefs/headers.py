@@ -7,8 +7,8 @@ from tracefs.context import Context
 __all__ = ["header"]
 
 _IRQ_PICTURE = (
-    " _-----=> irqs-off/BH-disabled",
-    "/ _----=> need-resched",
+    "  _-----=> irqs-off/BH-disabled",
+    " / _----=> need-resched",
     "| / _---=> hardirq/softirq",
     "|| / _--=> preempt-depth",
     "||| / _-=> migrate-disable",
@@ -48,7 +48,7 @@ def header(context: Context, entries: int, written: int) -> str:
     ruler = "#              | |      " + ("     |    " if tgid else "")
     if not options["irq-info"]:
         return f"{text}{task} CPU#     TIMESTAMP  FUNCTION\n{ruler}   |         |         |\n"
-    indent = "#" + " " * (41 if tgid else 31)
+    indent = "#" + " " * (40 if tgid else 30)
     text += "".join(f"{indent}{line}\n" for line in _IRQ_PICTURE)
     return f"{text}{task} CPU#  |||||  TIMESTAMP  FUNCTION\n{ruler}   |   |||||     |         |\n"
 

@@ -87,7 +87,7 @@ class _Renderer:
             position += number
         self._first = first
         self._unpack = struct.Struct(codes).unpack_from
-        self._template = f"{event.name}: (%s){template}"
+        self._template = f"{event.name}: (%s){template}\n"
 
     @staticmethod
     def _arg_template(arg: ProbeArg) -> str:
@@ -122,7 +122,7 @@ class _Renderer:
 
 
 class TraceKprobe:
-    """One probe of an event (`struct trace_kprobe`): place, arguments, the engine's probe and its native half.
+    """One probe of an event (`struct trace_kprobe`): place, arguments, the engine's probe, its native half.
 
     `probe` is None while its module is not loaded.
     """

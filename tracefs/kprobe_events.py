@@ -1,4 +1,4 @@
-"""kprobe_events: creating, listing and deleting kprobe events (kernel/trace/trace_kprobe.c, trace_dynevent.c)."""
+"""kprobe_events: creating, listing and deleting kprobe events (kernel/trace/trace_kprobe.c)."""
 
 import errno
 
@@ -149,7 +149,7 @@ class KprobeEvents:
                 probe.register(event, symbols)
             except KernelError as error:
                 probe.unregister(event)
-                raise _register_error(log, error) from error
+                raise _register_error(log, error, probe.symbol is None) from error
         event.probes.append(probe)
         self._probes.append((event, probe))
 
@@ -216,7 +216,7 @@ class KprobeEvents:
 
 
 def _first_difference(old: list[ProbeArg], new: list[ProbeArg]) -> int:
-    """Number from 1 of the first argument that differs in type or name; 0 (`trace_probe_compare_arg_type`)."""
+    """Number from 1 of the first argument that differs, or 0 (`trace_probe_compare_arg_type`)."""
     if len(old) != len(new):
         return min(len(old), len(new)) + 1
     for index, (a, b) in enumerate(zip(old, new, strict=True)):
@@ -232,10 +232,12 @@ def _matches_command(probe: TraceKprobe, words: list[str]) -> bool:
     return words[0] == probe.place and words[1:] == probe.words()[: len(words) - 1]
 
 
-def _register_error(log: ProbeLog, error: KernelError) -> KernelError:
-    """The engine's refusal as error_log tells it."""
+def _register_error(log: ProbeLog, error: KernelError, by_address: bool) -> KernelError:
+    """The engine's refusal as error_log tells it. A bare address outside of the text is EINVAL."""
     if error.errno == errno.EILSEQ:
         return log.error(0, "Probe point is not an instruction boundary", errno.EILSEQ)
+    if error.errno == errno.ENOENT and by_address:
+        return log.error(0, "Failed to register probe event", errno.EINVAL)
     if error.errno == errno.ENOENT:
         return log.error(0, "Invalid probed address or symbol", errno.ENOENT)
     return log.error(0, "Failed to register probe event", error.errno)

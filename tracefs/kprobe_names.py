@@ -1,6 +1,6 @@
-"""The head of a kprobe_events line: `p|r[MAXACTIVE][:[GROUP/][EVENT]] PLACE`, parsed with the kernel's errors.
+"""The head of a kprobe_events line: `p|r[MAXACTIVE][:[GROUP/][EVENT]] PLACE`.
 
-Order of checks and positions of errors as `__trace_kprobe_create` of kernel/trace/trace_kprobe.c.
+Order of checks, errors and positions of errors as `__trace_kprobe_create` of kernel/trace/trace_kprobe.c.
 """
 
 import errno

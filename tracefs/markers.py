@@ -34,7 +34,7 @@ _MARK_ADDRESS = 0xFFFF_FFFF_8120_0000
 
 @native
 def printk_hit(event: int, env: int, text: int, length: int) -> int:
-    """Sink of bpf_trace_printk: `length` bytes of text without NUL become a record (`trace_bpf_trace_printk`)."""
+    """Sink of bpf_trace_printk: `length` bytes of text without NUL become a record."""
     if event_wanted(event) == 0:
         return 0
     length = length if length < _PRINTK_MAX else _PRINTK_MAX
@@ -146,7 +146,7 @@ class MarkerWriter:
         ctypes.memmove(self._env + Env.COMM, padded, TASK_COMM_LEN)
 
     def write(self, caller: Caller, kind: int, body: bytes) -> None:
-        """Write a record of type `kind` whose data after struct trace_entry is `body`. EBADF when it is not taken."""
+        """Write a record of type `kind`; `body` follows struct trace_entry. EBADF when it is not taken."""
         context = self._context
         record = _ENTRY.pack(kind, 0, 0, caller.tid) + body
         record += bytes(-len(record) % 4)
@@ -185,7 +185,7 @@ class MarkerFile(File):
         return _MarkerHandle(self, caller)
 
     def mark(self, caller: Caller, data: bytes) -> int:
-        """Take one write; how much of it was taken. EINVAL (option markers off, bad size), EBADF (not recording)."""
+        """Take one write; how much was taken. EINVAL (markers are off, bad size), EBADF (not recording)."""
         if not self._context.options["markers"]:
             raise KernelError(errno.EINVAL)
         if self._raw:

@@ -1,6 +1,6 @@
 """Trace options: the flags of trace_options and options/, those that have an effect here.
 
-Names and defaults are those of kernel/trace/trace.h (TRACE_FLAGS). A change runs the hook of its option first.
+Names and defaults are those of kernel/trace/trace.h (TRACE_FLAGS). A change runs its option's hook first.
 """
 
 import errno

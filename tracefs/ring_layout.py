@@ -2,12 +2,12 @@
 
 A ring is `nr_pages` sub-buffers of one page and one more, the reader's, as in kernel/trace/ring_buffer.c.
 `TABLE` maps slots of the ring to page numbers; the slots that hold data are COUNT ones from HEAD on. The
-reader takes a whole sub-buffer at a time by exchanging it with its own, so that no writer can overwrite what is
-being read. The writer may still be writing on the page that the reader took.
+reader takes a whole sub-buffer at a time by exchanging it with its own, so that no writer can overwrite what
+is being read. The writer may still be writing on the page that the reader took.
 
     sub-buffer   u64 time of the first event | u64 commit (bytes of data) | 4080 bytes of data
     event        u32: type_len bits 0-4, time_delta bits 5-31 (ns since the event before) | data
-                 type_len 1..28: 4 * type_len bytes of data   0: u32 length of data, itself included, then data
+                 type_len 1..28: 4 * type_len bytes of data   0: u32 length of data and itself, then data
                  30 (time extend): u32, the delta's bits from 27 on; the next event follows
 """
 

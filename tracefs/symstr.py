@@ -1,4 +1,4 @@
-"""The type symstr: a symbol's name written into the record in the hit, from a native copy of the symbol table.
+"""The type symstr: a symbol's name written into the record, from a native copy of the symbol table.
 
 table   u64 number of rows, then rows by address: u64 address, u64 size, u64 address of the name
 """
@@ -53,7 +53,7 @@ def find_symbol(table: int, address: int) -> int:
 
 @native
 def store_symstr(table: int, dest: int, value: int, room: int) -> int:
-    """Write `name+0xOFFSET/0xSIZE`, or the bare number; length with NUL (`sprint_symbol`), -EFAULT without room."""
+    """Write `name+0xOFFSET/0xSIZE` or the bare number (`sprint_symbol`); length with NUL, or -EFAULT."""
     if ugt(_ROOM, room):
         return -14
     row = find_symbol(table, value)

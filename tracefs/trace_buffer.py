@@ -1,7 +1,7 @@
 """A trace buffer: one ring per CPU in shared memory, its sizes and counters.
 
-Threads: `write`, `consume` (one consumer of a CPU at a time), `counters` and native writers may run at any time;
-`resize`, `reset` and `close` are serialised by the owner's lock.
+Threads: `write`, `consume` (one consumer of a CPU at a time), `counters` and native writers may run at any
+time; `resize`, `reset` and `close` are serialised by the owner's lock.
 """
 
 import ctypes
@@ -127,7 +127,7 @@ class TraceBuffer:
         return self._pages[cpu].nr_pages * BUF_PAGE_SIZE
 
     def write(self, cpu: int, time_ns: int, data: bytes) -> None:
-        """Write a record. EBADF when recording is off or the ring takes no more; E2BIG when it is too long."""
+        """Write a record. EBADF when recording is off or there is no room; E2BIG when it is too long."""
         staged = bytearray(data)
         staged += bytes(-len(staged) % 4)
         place = (ctypes.c_char * len(staged)).from_buffer(staged)

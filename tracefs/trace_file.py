@@ -1,4 +1,4 @@
-"""The file `trace`: what is in the buffer, without consuming it. Opening with O_TRUNC for writing clears it."""
+"""The file `trace`: what is in the buffer, without consuming it. Opening with O_TRUNC clears it."""
 
 import os
 from collections.abc import Iterator

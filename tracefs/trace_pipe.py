@@ -29,7 +29,7 @@ class _PipeHandle(Handle):
         self._released = False
 
     def read(self, offset: int, size: int) -> bytes:
-        """What there is, at most `size` bytes, lines cut where `size` ends: the rest comes with the next read.
+        """What there is, at most `size` bytes; a line is cut where `size` ends, the next read has the rest.
 
         Ends (b"") when recording was stopped and everything has been read. Raises WouldBlock.
         """

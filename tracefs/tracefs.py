@@ -52,7 +52,7 @@ class _FreeBuffer(File):
 
 
 class Tracefs:
-    """tracefs over a machine. `root` is its directory; `wake` passes on the machine's wake-ups; `close` ends it.
+    """tracefs over a machine: `root` is its directory, `wake` passes the wake-ups on, `close` ends it.
 
     `printk_used` is to be called when a program that may call bpf_trace_printk has been loaded.
     """
