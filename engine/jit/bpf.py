@@ -20,6 +20,8 @@ from engine.verifier import PtrClass, Subprog, Verified
 __all__ = ["Code", "compile_bpf", "module_text"]
 
 _VERSION = "bpf 1"
+_LARGE = 4096
+"""Instructions beyond which less optimisation keeps the time to load in bounds."""
 _MAY_GOTO_LOOPS = 8 << 20
 """Iterations after which `may_goto` leaves its loop (BPF_MAX_LOOPS, include/linux/bpf.h)."""
 _PARAMETERS = ["a1", "a2", "a3", "a4", "a5", "env"]
@@ -46,10 +48,11 @@ def compile_bpf(
     The code takes r1 up to r`arguments`, and the environment.
     """
     unit = Unit(verified, helpers, arguments)
+    level = 2 if len(verified.insns) <= _LARGE else 1
     if cached:
-        image = cached_object(f"{_VERSION} {arguments} {unit.key()}", lambda: module_text(unit))
+        image = cached_object(f"{_VERSION} {arguments} {unit.key()}", lambda: module_text(unit), level=level)
     else:
-        image = codegen.object_of(module_text(unit))
+        image = codegen.object_of(module_text(unit), level=level)
     addresses, tracker = codegen.link_tracked(image, ["prog"], unit.imports())
     return Code(addresses["prog"], image, tracker)
 

@@ -25,13 +25,13 @@ def new_module(name: str) -> ir.Module:
     return module
 
 
-def cached_object(source_key: str, emit: Callable[[], ir.Module | str]) -> bytes:
+def cached_object(source_key: str, emit: Callable[[], ir.Module | str], *, level: int = 2) -> bytes:
     """The object for what `source_key` describes: from the cache, else made from `emit()` and kept there."""
     described = f"{_VERSION} {codegen.host_key()} {source_key}"
     key = hashlib.sha256(described.encode()).hexdigest()
     image = cache.load(key)
     if image is None:
-        image = codegen.object_of(str(emit()))
+        image = codegen.object_of(str(emit()), level=level)
         cache.store(key, image)
     return image
 
