@@ -40,7 +40,12 @@ _MAP_MEM = (RegType.STACK, RegType.PACKET, RegType.PACKET_META, RegType.MAP_KEY,
 _TYPES: dict[Arg, tuple[tuple[int, int], ...]] = {
     **dict.fromkeys(
         (Arg.PTR_TO_MAP_KEY, Arg.PTR_TO_MAP_VALUE, Arg.UNINIT_MAP_VALUE),
-        (*((int(t), 0) for t in _MAP_MEM), (int(RegType.MEM), 0), (int(RegType.MEM), RINGBUF)),
+        (
+            *((int(t), 0) for t in _MAP_MEM),
+            (int(RegType.MEM), 0),
+            (int(RegType.MEM), RINGBUF),
+            (int(RegType.MEM), RDONLY),
+        ),
     ),
     **dict.fromkeys(
         (Arg.PTR_TO_MEM, Arg.PTR_TO_MEM_OR_NULL, Arg.UNINIT_MEM),
@@ -137,7 +142,9 @@ def _check_type(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
         if reg.type == kind and reg.flags == flags:
             break
     else:
-        names = ", ".join(type_name(kind, flags) for kind, flags in allowed)
+        names = ", ".join(type_name(kind, flags) for kind, flags in allowed if flags != RDONLY)
+        if (RegType.MEM, RDONLY) in allowed:
+            names += ", buf, trusted_ptr_"
         env.deny(f"R{regno} type={reg.name} expected={names}")
     if reg.type in (RegType.PACKET, RegType.PACKET_META) and env.spec.type not in _PACKET_READERS:
         env.deny("helper access to the packet is not allowed")

@@ -138,11 +138,13 @@ def _edges(env: Env, idx: int) -> list[int]:
     form = row.form if row else None
     if form is Form.LD_IMM64 and insn.src == PseudoSrc.FUNC:
         _mark(env, idx + 2)
+        _mark(env, idx + insn.imm + 1)
         env.prune_point[idx] = 1
         return [idx + 2, idx + insn.imm + 1]
     if form is Form.CALL:
         _mark(env, idx + 1)
         if insn.src == PseudoSrc.CALL:
+            _mark(env, idx + insn.imm + 1)
             env.prune_point[idx] = 1
             return [idx + 1, idx + insn.imm + 1]
         if insn.imm in CALLBACK_HELPERS:

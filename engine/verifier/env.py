@@ -102,7 +102,7 @@ class Env:
         self.ctx_rewrites: dict[int, int] = {}
 
         self.scratched_regs = 0
-        self.scratched_slots: set[int] = set()
+        self.scratched_slots = 0
         self.prev_line: Any = None
         self.prev_log_pos = 0
         self.prev_insn_width = 0
@@ -143,6 +143,14 @@ class Env:
     def touch(self, number: int) -> None:
         """Note a register that the log shall show after this instruction."""
         self.scratched_regs |= 1 << number
+
+    def touch_slot(self, spi: int) -> None:
+        """The same for a stack slot of the running frame."""
+        self.scratched_slots |= 1 << spi
+
+    def touch_all(self) -> None:
+        """Note everything, as after a change of path or function."""
+        self.scratched_regs = self.scratched_slots = -1
 
     def read_reg(self, number: int) -> Reg:
         """A register as a source operand; one without a value is refused."""

@@ -65,7 +65,7 @@ def do_subprog_call(env: Env, target: int) -> int:
         print_state(env, state, caller.frameno, everything=True)
         env.say("callee:")
         print_state(env, state, frame.frameno, everything=True)
-    env.scratched_regs = 0x7FF
+    env.touch_all()
     return target
 
 
@@ -124,7 +124,6 @@ def leave_frame(env: Env) -> int:
     env.enter(state)
     if callee.in_callback:
         _widen(env, state, resume)
-    env.scratched_regs = 0x7FF
     return resume
 
 

@@ -82,6 +82,8 @@ def do_jump(env: Env, insn: Insn, row: Opcode) -> int:
             mark_chain_precision(env, insn.dst)
         if row.reg and src.type == SCALAR:
             mark_chain_precision(env, insn.src)
+        if env.logging:
+            print_insn_state(env)
         return idx + 1 + (insn.off if taken else 0)
 
     links: LinkedRegs = ()

@@ -66,6 +66,10 @@ def _signed(value: int) -> str:
     return str(value) if value in _DECIMAL_S16 else f"{value & M64:#x}"
 
 
+def _signed32(value: int) -> str:
+    return str(value) if value in _DECIMAL_S16 else f"{value & U32_MAX:#x}"
+
+
 def _unsigned(value: int) -> str:
     return str(value) if value <= _DECIMAL_U16 else f"{value:#x}"
 
@@ -92,7 +96,10 @@ def _ranges(b: Bounds) -> list[str]:
             if not omitted[j] and rows[j][1] == value:
                 omitted[j] = True
                 names.append(rows[j][0])
-        number = _signed(value) if name[0] == "s" else _unsigned(value)
+        if name[0] == "u":
+            number = _unsigned(value)
+        else:
+            number = _signed32(value) if name.endswith("32") else _signed(value)
         texts.append("=".join(names) + "=" + number)
     return texts
 
@@ -144,14 +151,14 @@ def _fields(reg: Reg) -> list[str]:
     return fields
 
 
-def frame_text(state: State, frame: Frame, regs: int | None = None, slots: set[int] | None = None) -> str:
-    """A frame on one line; with `regs` (bit mask) and `slots` only those of it."""
+def frame_text(state: State, frame: Frame, regs: int = -1, slots: int = -1) -> str:
+    """A frame on one line; with the bit masks `regs` and `slots` only those of it."""
     parts = [f" frame{frame.frameno}:"] if frame.frameno else []
     for number, reg in enumerate(frame.regs):
-        if reg.type != RegType.NOT_INIT and (regs is None or regs >> number & 1):
+        if reg.type != RegType.NOT_INIT and regs >> number & 1:
             parts.append(f" R{number}={reg_text(reg, frame.frameno)}")
     for i, slot in enumerate(frame.stack):
-        if slot.kinds == "????????" or (slots is not None and i not in slots):
+        if slot.kinds == "????????" or not slots >> i & 1:
             continue
         text = f" fp{-8 * (i + 1)}="
         if slot.kinds[7] == "r":

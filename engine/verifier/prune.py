@@ -51,7 +51,7 @@ def state_visited(env: Env, insn_idx: int) -> bool:
     add_new = force or (jumps >= 2 and insns >= 8)
     known = env.explored.setdefault((insn_idx, cur.cur.callsite), [])
     i = len(known) - 1
-    env.max_states_per_insn = max(env.max_states_per_insn, len(known))
+    compared = len(known)
     while i >= 0:
         entry = known[i]
         old = entry.state
@@ -78,6 +78,7 @@ def state_visited(env: Env, insn_idx: int) -> bool:
             known.pop(i)
             env.explored_count -= 1
         i -= 1
+    env.max_states_per_insn = max(env.max_states_per_insn, compared)
     if add_new:
         _remember(env, known, cur, insn_idx)
     return False

@@ -71,7 +71,7 @@ def scrub_bytes(env: Env, frame: Frame, low: int, count: int) -> None:
         step = min(count, 8 - first)
         slot = frame.stack[spi]
         frame.stack[spi] = _set_kinds(slot, first, step, "m", scrub=slot.spilled or "d" in slot.kinds)
-        env.scratched_slots.add(spi)
+        env.touch_slot(spi)
         low += step
         count -= step
 
@@ -88,7 +88,7 @@ def write_stack(env: Env, ptr: Reg, regno: int, off: int, size: int, value_regno
     reg = env.regs[value_regno] if value_regno >= 0 else None
     store_imm = insn.code & 7 == Class.ST and insn.code & 0xE0 == 0x60
     aligned = low % 8 == 0
-    env.scratched_slots.add(spi)
+    env.touch_slot(spi)
     if reg is not None and aligned and reg.type == SCALAR:
         fits = reg.b.umax.bit_length() <= 8 * size
         if fits:
@@ -128,7 +128,7 @@ def _write_variable(env: Env, frame: Frame, low: int, end: int, value_regno: int
         spi, at = (-byte - 1) // 8, -byte - 1 & 7
         slot = frame.stack[spi]
         kind = slot.kinds[at]
-        env.scratched_slots.add(spi)
+        env.touch_slot(spi)
         if zero and kind == "r" and slot.reg.is_const and not slot.reg.b.v:
             zero_used = True
             continue
@@ -148,16 +148,16 @@ def read_stack(env: Env, ptr: Reg, regno: int, off: int, size: int, dst: int) ->
     if ptr.b.m:
         low, high = check_stack_range(env, ptr, regno, off, size, zero_ok=False, writes=False)
         if dst >= 0:
-            env.write_reg(dst, _bytes_value(env.state.frames[ptr.n], low, high + size))
+            env.write_reg(dst, _bytes_value(env, env.state.frames[ptr.n], low, high + size))
         return
     low, _ = check_stack_bounds(env, ptr, regno, off, size, False)
     frame = env.state.frames[ptr.n]
     spi = (-low - 1) // 8
     slot = frame.stack[spi]
-    env.scratched_slots.add(spi)
+    env.touch_slot(spi)
     if not slot.spilled:
         if dst >= 0:
-            env.write_reg(dst, _bytes_value(frame, low, low + size))
+            env.write_reg(dst, _bytes_value(env, frame, low, low + size))
         return
     reg = slot.reg
     spill_size = 8 - slot.kinds.index("r")
@@ -197,12 +197,12 @@ def _link_slot(env: Env, frame: Frame, spi: int) -> Reg:
     return reg
 
 
-def _bytes_value(frame: Frame, low: int, end: int) -> Reg:
+def _bytes_value(env: Env, frame: Frame, low: int, end: int) -> Reg:
     """Zero when every byte of fp+low .. fp+end is known to be, else unknown (`mark_reg_stack_read`)."""
     for byte in range(low, end):
-        slot = frame.stack[(-byte - 1) // 8]
-        kind = slot.kinds[-byte - 1 & 7]
-        if kind != "0":
+        spi = (-byte - 1) // 8
+        env.touch_slot(spi)
+        if frame.stack[spi].kinds[-byte - 1 & 7] != "0":
             return UNKNOWN_SCALAR
     return ZERO
 
@@ -240,7 +240,6 @@ def check_stack_range(
             )
             env.deny(f"invalid read from stack R{regno} {where} size {size}")
         if writes:
-            env.scratched_slots.add(spi)
             if slot.spilled or "r" in slot.kinds:
                 kinds = slot.kinds.replace("r", "m")
             else:

@@ -11,7 +11,7 @@ __all__ = ["insn_text", "print_insn", "print_insn_state", "print_line", "print_s
 def state_clean(env: Env) -> None:
     """Nothing has changed since the last print."""
     env.scratched_regs = 0
-    env.scratched_slots.clear()
+    env.scratched_slots = 0
 
 
 def print_state(env: Env, state: State, frameno: int, *, everything: bool) -> None:

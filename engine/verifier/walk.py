@@ -32,7 +32,7 @@ def walk(env: Env, start: State, insn_idx: int, subprog: int) -> None:
     env.insn_idx = insn_idx
     env.prev_insn_idx = -1
     env.prev_line = None
-    env.scratched_regs = 0x7FF
+    env.touch_all()
     env.prev_jmps_processed = env.jmps_processed
     env.prev_insn_processed = env.insn_processed
     fresh = False
@@ -49,7 +49,7 @@ def walk(env: Env, start: State, insn_idx: int, subprog: int) -> None:
         env.enter(path.state)
         env.insn_idx = path.insn_idx
         env.prev_insn_idx = path.prev_insn_idx
-        env.scratched_regs = 0x7FF
+        env.touch_all()
         fresh = True
 
 
