@@ -17,6 +17,7 @@ from engine.idr import Idr
 from engine.kernel.model import Kernel
 from engine.memory import Heap, Region
 from engine.probes.registry import Probes
+from engine.probes.vfs import VfsHits
 
 if TYPE_CHECKING:
     from engine.maps import Map
@@ -42,6 +43,7 @@ class Machine:
         self.epoch = Epoch(self.heap, self.ctl)
         self.kernel = Kernel(self.heap, self.arena, self.ctl)
         self.probes = Probes(self)
+        self.vfs = VfsHits(self)
         self.maps: Idr[Map] = Idr()
         self.progs: Idr[Prog] = Idr()
         self.links: Idr[object] = Idr()
@@ -76,6 +78,7 @@ class Machine:
 
     def close(self) -> None:
         """End the machine: reclaim what is retired, unmap all memory, close the eventfd."""
+        self.vfs.close()
         for env in list(self._envs):
             self.free_env(env)
         self.epoch.poll()

@@ -17,6 +17,7 @@ __all__ = [
     "EXIT_CALL",
     "IMMEDIATE",
     "KILLED_CALL",
+    "MOUNT_CALLS",
     "NAMES",
     "ArgKind",
     "ArgOp",
@@ -241,6 +242,23 @@ KILLED_CALL = Call(
     FUNCTIONS["do_group_exit"], "do_syscall_64", 1, (ArgOp(ArgKind.VALUE, 6),), (), RetKind.NEVER
 )
 """What a thread that a signal ends calls before; its operand `ret` is the signal."""
+
+
+_MOUNT_CALLERS = {
+    "vfs_open": "do_filp_open",
+    "vfs_read": "ksys_read",
+    "vfs_write": "ksys_write",
+    "vfs_unlink": "do_unlinkat",
+    "vfs_mkdir": "do_mkdirat",
+    "vfs_rmdir": "do_rmdir",
+    "vfs_rename": "do_renameat2",
+}
+_VALUES = tuple(ArgOp(ArgKind.VALUE, number) for number in range(6))
+MOUNT_CALLS = tuple(
+    Call(FUNCTIONS[name], caller, 4, _VALUES[: len(FUNCTIONS[name].params)])
+    for name, caller in _MOUNT_CALLERS.items()
+)
+"""Functions that operations on the mount itself pass; their arguments are made by `engine.probes.vfs`."""
 
 
 @cache

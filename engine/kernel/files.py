@@ -17,6 +17,7 @@ from engine.jit.lang import (
     put32,
     put64,
     sext32,
+    strnlen,
     u8,
     u16,
     u32,
@@ -39,7 +40,7 @@ from engine.kernel.layout import (
 )
 from engine.kernel.uaccess import put_decimal, put_text
 
-__all__ = ["file_block", "file_is_seekable", "file_object"]
+__all__ = ["file_block", "file_is_seekable", "file_object", "path_file_object"]
 
 _O_PATH, _O_ACCMODE = 0o10000000, 3
 _FMODE_READ, _FMODE_WRITE, _FMODE_PATH = 1, 2, 0x4000
@@ -211,6 +212,21 @@ def _read_path(env: int, block: int, link: int) -> int:
     )
 
 
+@native
+def _connect(block: int, dentry: int) -> int:
+    """Point the parts of a file block at each other; `dentry` is the file's own."""
+    put64(dentry + Dentry.D_INODE, block + FileBlock.INODE + ALIAS)
+    file = block + FileBlock.FILE
+    put64(file + File.F_PATH_MNT, block + FileBlock.VFSMOUNT + ALIAS)
+    put64(file + File.F_PATH_DENTRY, dentry + ALIAS)
+    put64(file + File.F_INODE, block + FileBlock.INODE + ALIAS)
+    root = block + FileBlock.DENTRIES + ALIAS
+    put64(block + FileBlock.SUPER_BLOCK + SuperBlock.S_ROOT, root)
+    put64(block + FileBlock.VFSMOUNT + VfsMount.MNT_ROOT, root)
+    put64(block + FileBlock.VFSMOUNT + VfsMount.MNT_SB, block + FileBlock.SUPER_BLOCK + ALIAS)
+    return dentry
+
+
 @native(inline=True)
 def _file_alias(block: int, any_mode: int) -> int:
     """The filled block's struct file, or -EBADF."""
@@ -235,16 +251,7 @@ def file_object(env: int, slot: int, fd: int, any_mode: int) -> int:
     link = local(64)
     _fd_path(env, link, cstr("/fd/"), fd)
     _read_inode(env, block, link)
-    dentry = _read_path(env, block, link)
-    put64(dentry + Dentry.D_INODE, block + FileBlock.INODE + ALIAS)
-    file = block + FileBlock.FILE
-    put64(file + File.F_PATH_MNT, block + FileBlock.VFSMOUNT + ALIAS)
-    put64(file + File.F_PATH_DENTRY, dentry + ALIAS)
-    put64(file + File.F_INODE, block + FileBlock.INODE + ALIAS)
-    root = block + FileBlock.DENTRIES + ALIAS
-    put64(block + FileBlock.SUPER_BLOCK + SuperBlock.S_ROOT, root)
-    put64(block + FileBlock.VFSMOUNT + VfsMount.MNT_ROOT, root)
-    put64(block + FileBlock.VFSMOUNT + VfsMount.MNT_SB, block + FileBlock.SUPER_BLOCK + ALIAS)
+    _connect(block, _read_path(env, block, link))
     put64(block + FileBlock.FD, fd + 1)
     put64(block + FileBlock.SERIAL, u64(slot + Slot.SERIAL))
     return _file_alias(block, any_mode)
@@ -257,3 +264,32 @@ def file_is_seekable(slot: int, fd: int) -> int:
     if kind == _S_IFIFO:
         return 0
     return kind != _S_IFSOCK
+
+
+@native
+def path_file_object(slot: int, index: int, path: int, flags: int, pos: int) -> int:
+    """struct file of the absolute path at host address `path`, in file block `index`; its kernel alias.
+
+    What a path does not tell (inode number, size, owner) is zero.
+    """
+    block = slot + Slot.FILE_BLOCKS + index * FILE_BLOCK_SIZE
+    put64(block + FileBlock.SERIAL, 0)
+    memset(block, 0, FileBlock.SERIAL)
+    length = strnlen(path, PATH_TEXT - 3)
+    to = block + FileBlock.TEXT + 2
+    memcpy(to, path, length)
+    put8(to + length, 0)
+    dentry = _connect(block, _split_path(block, to))
+    put64(block + FileBlock.INODE + Inode.I_SB, block + FileBlock.SUPER_BLOCK + ALIAS)
+    file = block + FileBlock.FILE
+    access = flags & _O_ACCMODE
+    put32(file + File.F_FLAGS, flags)
+    put32(file + File.F_MODE, (_FMODE_READ if access != 1 else 0) | (_FMODE_WRITE if access != 0 else 0))
+    put64(file + File.F_POS, pos)
+    put64(file + File.F_COUNT, 1)
+    # The parent directory has an inode too: the block's spare one.
+    parent = u64(dentry + Dentry.D_PARENT) - ALIAS
+    if parent != dentry:
+        put64(parent + Dentry.D_INODE, block + FileBlock.DIR_INODE + ALIAS)
+    put64(block + FileBlock.DIR_INODE + Inode.I_SB, block + FileBlock.SUPER_BLOCK + ALIAS)
+    return file + ALIAS

@@ -50,6 +50,11 @@ long do_sys_open(int dfd, const char *filename, int flags, umode_t mode) 0x80
 long do_sys_openat2(int dfd, const char *filename, struct open_how *how) 0x170
 struct file *do_filp_open(int dfd, struct filename *pathname, const struct open_flags *op) 0x160
 int vfs_open(const struct path *path, struct file *file) 0x30
+int vfs_unlink(struct user_namespace *mnt_userns, struct inode *dir, struct dentry *dentry, \
+struct inode **delegated_inode)
+int vfs_mkdir(struct user_namespace *mnt_userns, struct inode *dir, struct dentry *dentry, umode_t mode)
+int vfs_rmdir(struct user_namespace *mnt_userns, struct inode *dir, struct dentry *dentry)
+int vfs_rename(struct renamedata *rd)
 int close_fd(unsigned int fd) 0x60
 int filp_close(struct file *filp, fl_owner_t id) 0x70
 int ksys_dup3(unsigned int oldfd, unsigned int newfd, int flags)

@@ -44,7 +44,7 @@ NAME_BUFFER = 4352
 """Bytes of one struct filename with its text (PATH_MAX 4096)."""
 FILE_BLOCKS = 11
 FILE_BLOCK_SIZE = 4096
-MAX_DENTRIES = 32
+MAX_DENTRIES = 30
 """Longest modelled chain of d_parent; of a deeper path the first components are left out."""
 PATH_TEXT = 2304
 """Bytes for the text of a path in a file block; of a longer one the beginning is left out."""
@@ -59,6 +59,7 @@ class Slot(IntEnum):
     FILES = 1152
     MM = 1216
     NSPROXY = 1280
+    USER_NS = 1344
     PRIVATE = 1408
     SERIAL = 1408
     """u64, counts the thread's system calls; says which cached objects are of this one."""
@@ -156,7 +157,9 @@ class FileBlock(IntEnum):
     FD = 232
     """u64."""
     DENTRIES = 256
-    TEXT = 1792
+    TEXT = 1728
+    DIR_INODE = 4032
+    """Inode of the directory, for operations that take it."""
 
 
 class File(IntEnum):

@@ -16,15 +16,24 @@ from engine.probes.fire import fire_list, site_at
 from engine.probes.frames import fire_frame
 from engine.probes.layout import SITE_HEAD, Site
 
-__all__ = ["Event", "thread_exec", "thread_exit", "thread_fork", "thread_killed", "thread_renamed"]
+__all__ = [
+    "FIRST_ROW",
+    "Event",
+    "thread_exec",
+    "thread_exit",
+    "thread_fork",
+    "thread_killed",
+    "thread_renamed",
+]
 
-_FIRST_ROW = NR_SYSCALLS + 1
+FIRST_ROW = NR_SYSCALLS + 1
+"""Row of the first event."""
 _PRIO = 120
 _PATH_MAX = 4096
 
 
 class Event(IntEnum):
-    """Process events that have a row in the site table."""
+    """Events that have a row in the site table."""
 
     KILLED = 0
     """`do_group_exit` of a thread that ends without exit_group of its own."""
@@ -34,12 +43,14 @@ class Event(IntEnum):
     FORK = 3
     EXEC = 4
     RENAME = 5
+    VFS_OPEN = 6
+    """From here on: operations on the mount, in order of `MOUNT_CALLS`."""
 
 
 @native
 def _fire(env: int, slot: int, event: int, value: int, record: int, size: int, raw_args: int) -> int:
     """Functions, then tracepoints, of one event. The caller is inside a read section."""
-    site = site_at(env, _FIRST_ROW + event)
+    site = site_at(env, FIRST_ROW + event)
     if site == 0:
         return 0
     for i in range(u32(site + Site.COUNT)):

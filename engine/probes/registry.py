@@ -184,6 +184,16 @@ class Probes:
         """Records of the enabled probes of a function or tracepoint, in firing order."""
         return [probe.record for probe in self._by_function[function] if probe.enabled]
 
+    def of(self, name: str) -> list[Probe]:
+        """Enabled probes of a function or tracepoint."""
+        with self._machine.lock:
+            return [probe for probe in self._by_function[name] if probe.enabled]
+
+    @property
+    def armed(self) -> frozenset[str]:
+        """Functions and tracepoints that have enabled probes."""
+        return self._sites.armed
+
     @property
     def all(self) -> list[Probe]:
         """Every registered probe."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from engine.abi.syscalls import NR_SYSCALLS
 from engine.env import Ctl, poke64
 from engine.epoch import Epoch, publish
-from engine.kernel.callparse import EXIT_CALL, KILLED_CALL, ArgOp, Call, calls_of, width_of
+from engine.kernel.callparse import EXIT_CALL, KILLED_CALL, MOUNT_CALLS, ArgOp, Call, calls_of, width_of
 from engine.kernel.functions import FUNCTIONS
 from engine.kernel.symbols import SymbolTable
 from engine.kernel.tracepoints import event_names
@@ -79,11 +79,12 @@ _EVENT_ROWS = (
     _Row((), ("sched:sched_process_fork",)),
     _Row((), ("sched:sched_process_exec",)),
     _Row((), ("task:task_rename",)),
+    *(_Row((call,)) for call in MOUNT_CALLS),
 )
 
 
 def _rows() -> list[_Row]:
-    """System calls by number, one row for all other numbers, then the process events in order of `Event`."""
+    """System calls by number, one row for all other numbers, then the events in order of `Event`."""
     numbers = [*range(NR_SYSCALLS), None]
     return [*(_Row(calls_of(nr), *event_names(nr)) for nr in numbers), *_EVENT_ROWS]
 
@@ -108,6 +109,8 @@ class Sites:
         self._sites: dict[tuple[int, ...], int] = {}
         self._current = [0] * len(self._rows)
         self._table = 0
+        self.armed: frozenset[str] = frozenset()
+        """Functions and tracepoints that have enabled probes."""
 
     def _store(self, data: bytes) -> int:
         address = self._heap.alloc(len(data))
@@ -178,6 +181,7 @@ class Sites:
         dead += [self._sites.pop(key) for key, site in list(self._sites.items()) if site not in live]
         dead += self._unused_lists()
         dead.append(self._table)
+        self.armed = frozenset(name for name, records in self._records.items() if records)
         self._publish()
         self._retire(dead)
 
