@@ -1,4 +1,4 @@
-"""How many CPUs there can be: what per-CPU map values are sized by, here and in every client (libbpf, bpftool)."""
+"""How many CPUs there can be: what sizes per-CPU map values here and in every client (libbpf, bpftool)."""
 
 import os
 from functools import cache

@@ -22,7 +22,7 @@ from engine.maps.array_ops import (
 )
 from engine.maps.base import BATCH_BYTES, Batch, Map
 from engine.maps.header import MapOps
-from engine.maps.spec import ACCESS_FLAGS, PCPU_MIN_UNIT_SIZE, MapSpec, access_ok, refuse_unless
+from engine.maps.spec import ACCESS_FLAGS, PCPU_MIN_UNIT_SIZE, MapSpec, refuse_flags, refuse_unless
 from engine.memory import PAGE_SIZE, Region, round_up
 
 __all__ = ["ArrayMap", "PercpuArrayMap", "check_array", "next_index"]
@@ -41,7 +41,7 @@ def check_array(spec: MapSpec) -> None:
     """`array_map_alloc_check`, shared by everything that is indexed by a u32."""
     percpu = spec.type == MapType.PERCPU_ARRAY
     refuse_unless(spec.max_entries and spec.key_size == 4 and spec.value_size, "bad sizes for an array")
-    refuse_unless(not spec.flags & ~_CREATE_FLAGS and access_ok(spec.flags), f"bad flags {spec.flags:#x}")
+    refuse_flags(spec, _CREATE_FLAGS)
     refuse_unless(not (percpu and spec.flags & MapCreateFlag.NUMA_NODE), "no NUMA node for per-CPU memory")
     array_only = MapCreateFlag.MMAPABLE | MapCreateFlag.INNER_MAP
     refuse_unless(spec.type == MapType.ARRAY or not spec.flags & array_only, "a flag of plain arrays")

@@ -17,6 +17,7 @@ from engine.memory import Region
 
 __all__ = ["BATCH_BYTES", "Batch", "Buffer", "Map", "address_of_buffer", "check_result", "to_buffer"]
 
+_LOCK = int(UpdateFlag.F_LOCK)
 Buffer = ctypes.Array[ctypes.c_char]
 Batch = tuple[int, list[tuple[bytes, bytes]]]
 """Where to go on, and elements."""
@@ -219,8 +220,8 @@ class Map:
         raise KernelError(ENOTSUPP)
 
     def freeze(self) -> None:
-        """Refuse further writes through bpf(2), not those of programs. EBUSY the second time."""
-        refuse_unless(not self.frozen, "already frozen", errno.EBUSY)
+        """Refuse further writes through bpf(2), not those of programs. EPERM the second time."""
+        self.refuse_frozen()
         self.frozen = True
 
     def batches(self, cursor: int = 0, room: int = BATCH_BYTES) -> Iterator[Batch]:
@@ -252,7 +253,7 @@ class Map:
 
     def refuse_bad_lookup(self, flags: int) -> None:
         """EINVAL for flags that a lookup does not take."""
-        refuse_unless(not flags & ~UpdateFlag.F_LOCK, f"bad lookup flags {flags:#x}")
+        refuse_unless(not flags & ~_LOCK, f"bad lookup flags {flags:#x}")
         self._refuse_lock(flags)
 
     def _refuse_lock(self, flags: int) -> None:

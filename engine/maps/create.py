@@ -6,6 +6,9 @@ from engine.abi.bpf import MapType
 from engine.maps.array import ArrayMap, PercpuArrayMap
 from engine.maps.base import Map
 from engine.maps.hash import HashMap, LruHashMap, LruPercpuHashMap, PercpuHashMap
+from engine.maps.hash_of_maps import HashOfMaps
+from engine.maps.objects import ArrayOfMaps, CgroupArrayMap, PerfEventArrayMap, ProgArrayMap
+from engine.maps.queue import QueueMap, StackMap
 from engine.maps.spec import MapHost, MapSpec, check_common, refuse_unless
 
 if TYPE_CHECKING:
@@ -20,6 +23,13 @@ FAMILIES: dict[MapType, type[Map]] = {
     MapType.PERCPU_ARRAY: PercpuArrayMap,
     MapType.LRU_HASH: LruHashMap,
     MapType.LRU_PERCPU_HASH: LruPercpuHashMap,
+    MapType.QUEUE: QueueMap,
+    MapType.STACK: StackMap,
+    MapType.PROG_ARRAY: ProgArrayMap,
+    MapType.PERF_EVENT_ARRAY: PerfEventArrayMap,
+    MapType.CGROUP_ARRAY: CgroupArrayMap,
+    MapType.ARRAY_OF_MAPS: ArrayOfMaps,
+    MapType.HASH_OF_MAPS: HashOfMaps,
 }
 
 

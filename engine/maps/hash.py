@@ -48,7 +48,7 @@ from engine.maps.spec import (
     KMALLOC_MAX_SIZE,
     PCPU_MIN_UNIT_SIZE,
     MapSpec,
-    access_ok,
+    refuse_flags,
     refuse_unless,
 )
 from engine.memory import Region, round_up
@@ -73,7 +73,7 @@ def check_hash(spec: MapSpec) -> None:
     """`htab_map_alloc_check`, and what `htab_map_alloc` refuses."""
     lru, percpu = spec.type in _LRU, spec.type in _PERCPU
     percpu_lru = bool(spec.flags & MapCreateFlag.NO_COMMON_LRU)
-    refuse_unless(not spec.flags & ~_CREATE_FLAGS and access_ok(spec.flags), f"bad flags {spec.flags:#x}")
+    refuse_flags(spec, _CREATE_FLAGS)
     refuse_unless(lru or not percpu_lru, "BPF_F_NO_COMMON_LRU is for LRU maps")
     no_prealloc = spec.flags & MapCreateFlag.NO_PREALLOC
     refuse_unless(not (lru and no_prealloc), "LRU maps are preallocated", ENOTSUPP)

@@ -1,4 +1,4 @@
-"""What a map is before it exists, and the rules that all families share (kernel/bpf/syscall.c, map_create)."""
+"""What a map is before it exists, and the rules of all families (kernel/bpf/syscall.c, map_create)."""
 
 import errno
 import re
@@ -24,6 +24,7 @@ __all__ = [
     "MapSpec",
     "access_ok",
     "check_common",
+    "refuse_flags",
     "refuse_unless",
 ]
 
@@ -95,6 +96,11 @@ def access_ok(flags: int) -> bool:
     """`bpf_map_flags_access_ok`: programs may not be refused both reading and writing."""
     both = MapCreateFlag.RDONLY_PROG | MapCreateFlag.WRONLY_PROG
     return flags & both != both
+
+
+def refuse_flags(spec: MapSpec, known: int) -> None:
+    """EINVAL for a creation flag that is not among `known`, and where programs could do nothing."""
+    refuse_unless(not spec.flags & ~int(known) and access_ok(spec.flags), f"bad flags {spec.flags:#x}")
 
 
 def check_common(spec: MapSpec) -> None:

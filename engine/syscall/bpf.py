@@ -1,0 +1,39 @@
+"""bpf(2): one row per command."""
+
+import errno
+from collections.abc import Callable
+
+from engine.abi.bpf import Cmd
+from engine.errors import KernelError
+from engine.machine import Machine
+from engine.syscall import elems, mapcmds
+from engine.syscall.attr import Attr, read_attr
+from engine.syscall.caller import BpfCaller
+
+__all__ = ["COMMANDS", "bpf"]
+
+Command = Callable[[Machine, BpfCaller, Attr], int]
+
+COMMANDS: dict[Cmd, Command] = {
+    Cmd.MAP_CREATE: mapcmds.map_create,
+    Cmd.MAP_LOOKUP_ELEM: elems.lookup_elem,
+    Cmd.MAP_UPDATE_ELEM: elems.update_elem,
+    Cmd.MAP_DELETE_ELEM: elems.delete_elem,
+    Cmd.MAP_GET_NEXT_KEY: elems.get_next_key,
+    Cmd.MAP_LOOKUP_AND_DELETE_ELEM: elems.lookup_and_delete_elem,
+    Cmd.MAP_FREEZE: mapcmds.map_freeze,
+    Cmd.MAP_GET_NEXT_ID: mapcmds.map_get_next_id,
+    Cmd.MAP_GET_FD_BY_ID: mapcmds.map_get_fd_by_id,
+}
+
+
+def bpf(machine: Machine, caller: BpfCaller, command: int, attr: int, size: int) -> int:
+    """One call with an attr of `size` bytes at address `attr` of the caller: its result.
+
+    Raises KernelError with the errno of the call: EINVAL for a command that there is not.
+    """
+    fields = read_attr(caller.memory, attr, size)
+    row = COMMANDS.get(Cmd(command)) if command in Cmd.__members__.values() else None
+    if row is None:
+        raise KernelError(errno.EINVAL, f"no bpf command {command}")
+    return row(machine, caller, fields)

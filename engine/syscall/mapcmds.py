@@ -1,0 +1,116 @@
+"""Commands that make, find and freeze maps (kernel/bpf/syscall.c).
+
+MAP_CREATE     +0 map_type +4 key_size +8 value_size +12 max_entries +16 map_flags +20 inner_map_fd
+               +24 numa_node +28 map_name[16] +44 map_ifindex +48 btf_fd +52 btf_key_type_id
+               +56 btf_value_type_id +60 btf_vmlinux_value_type_id +64 map_extra
+MAP_FREEZE     +0 map_fd
+GET_NEXT_ID    +0 start_id +4 next_id
+GET_FD_BY_ID   +0 id +4 - +8 open_flags
+"""
+
+import errno
+import struct
+from typing import Any
+
+from engine.abi.bpf import MapCreateFlag, MapType
+from engine.errors import KernelError
+from engine.machine import Machine
+from engine.maps import Map, MapSpec, create_map
+from engine.maps.spec import BPF_OBJ_NAME_LEN
+from engine.syscall.attr import Attr
+from engine.syscall.caller import BpfCaller, BpfFile
+
+__all__ = ["access_of", "get_map", "map_create", "map_freeze", "map_get_fd_by_id", "map_get_next_id"]
+
+_WITH_INNER = (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS)
+
+
+def access_of(flags: int) -> tuple[bool, bool]:
+    """Whether BPF_F_RDONLY and BPF_F_WRONLY leave (reading, writing). EINVAL for both at once."""
+    rdonly, wronly = bool(flags & MapCreateFlag.RDONLY), bool(flags & MapCreateFlag.WRONLY)
+    if rdonly and wronly:
+        raise KernelError(errno.EINVAL, "read-only and write-only at once")
+    return not wronly, not rdonly
+
+
+def get_map(caller: BpfCaller, fd: int) -> tuple[Map, BpfFile]:
+    """The map behind a descriptor. EBADF; EINVAL where it is another object's."""
+    file = caller.fds.get(fd)
+    if not isinstance(file.object, Map):
+        raise KernelError(errno.EINVAL, f"descriptor {fd} is no map")
+    return file.object, file
+
+
+def _name(raw: bytes) -> str:
+    """`bpf_obj_name_cpy`: EINVAL without a NUL, and for characters that names have not."""
+    text, found, _ = raw.partition(b"\0")
+    if not found or not all(chr(c).isalnum() or c in b"_." for c in text) or not text.isascii():
+        raise KernelError(errno.EINVAL, "bad object name")
+    return text.decode()
+
+
+def map_create(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
+    """BPF_MAP_CREATE: a descriptor of a new map."""
+    attr.check_end(72)
+    kind, flags = attr.u32(0), attr.u32(16)
+    if attr.u32(60) or attr.u32(44):
+        raise KernelError(errno.EINVAL, "neither struct_ops nor offloaded maps")
+    if kind not in MapType.__members__.values():
+        raise KernelError(errno.EINVAL, f"no map type {kind}")
+    name = _name(attr.text(28, BPF_OBJ_NAME_LEN))
+    inner: Map | None = None
+    if kind in _WITH_INNER:
+        inner, _ = get_map(caller, attr.s32(20))
+    readable, writable = access_of(flags)
+    spec = MapSpec(
+        MapType(kind),
+        attr.u32(4),
+        attr.u32(8),
+        attr.u32(12),
+        flags,
+        name,
+        btf=_btf(caller, attr),
+        btf_key_type_id=attr.u32(52),
+        btf_value_type_id=attr.u32(56),
+        inner=inner,
+        numa_node=attr.u32(24),
+        map_extra=attr.u64(64),
+    )
+    return caller.fds.install(BpfFile(create_map(spec, machine), readable, writable))
+
+
+def _btf(caller: BpfCaller, attr: Attr) -> Any:
+    """The BTF object that a map's types are of, if any."""
+    if not (attr.u32(52) or attr.u32(56)):
+        return None
+    return caller.fds.get(attr.s32(48)).object
+
+
+def map_freeze(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
+    """BPF_MAP_FREEZE. EPERM without write access, which freezing takes away."""
+    attr.check_end(4)
+    frozen, file = get_map(caller, attr.s32(0))
+    if not file.writable:
+        raise KernelError(errno.EPERM, "the descriptor is read-only")
+    frozen.freeze()
+    return 0
+
+
+def map_get_next_id(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
+    """BPF_MAP_GET_NEXT_ID: writes the least id above start_id. ENOENT after the last."""
+    attr.check_end(8)
+    start = attr.u32(0)
+    if start >= 2**31 - 1:
+        raise KernelError(errno.EINVAL)
+    caller.memory.write(attr.address + 4, struct.pack("<I", machine.maps.next_id(start)))
+    return 0
+
+
+def map_get_fd_by_id(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
+    """BPF_MAP_GET_FD_BY_ID: a descriptor of the map with that id. ENOENT."""
+    attr.check_end(12)
+    flags = attr.u32(8)
+    if flags & ~int(MapCreateFlag.RDONLY | MapCreateFlag.WRONLY):
+        raise KernelError(errno.EINVAL, f"bad open flags {flags:#x}")
+    readable, writable = access_of(flags)
+    return caller.fds.install(BpfFile(machine.maps.get(attr.u32(0)), readable, writable))
