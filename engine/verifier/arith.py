@@ -154,8 +154,8 @@ def _scalars(row: Opcode, dst: Reg, src: Reg) -> Reg:
     """The result of scalar op scalar; `rX += constant` keeps X tied to the scalars equal to it before."""
     assert row.op is not None
     result = scalar(alu(row.op, dst.b, src.b, row.bits == 32))
-    if row.op == Alu.ADD and row.bits == 64 and dst.id and not src.b.m:
-        if not dst.id & ADD_CONST and src.b.v <= _S32_MAX:
-            result.id = dst.id | ADD_CONST
-            result.off = src.b.v
+    grows = row.op == Alu.ADD and row.bits == 64 and not src.b.m and src.b.v <= _S32_MAX
+    if grows and dst.id and not dst.id & ADD_CONST:
+        result.id = dst.id | ADD_CONST
+        result.off = src.b.v
     return result

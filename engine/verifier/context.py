@@ -125,9 +125,7 @@ def _skb(spec: ProgSpec, off: int, size: int, write: bool) -> CtxField | None:
     elif off in range(SkBuff.CB, SkBuff.CB + 20):
         if off + size > SkBuff.CB + 20:
             return None
-    elif off >= SkBuff.HWTSTAMP_PAD and off < SkBuff.HWTSTAMP:
-        return None
-    elif size > 4 or (write and size != 4):
+    elif off in range(SkBuff.HWTSTAMP_PAD, SkBuff.HWTSTAMP) or size > 4 or (write and size != 4):
         return None
     if write and not any(off in field for field in _SKB_WRITE.get(kind, ())):
         return None

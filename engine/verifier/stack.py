@@ -42,10 +42,8 @@ def check_stack_bounds(env: Env, reg: Reg, regno: int, off: int, size: int, writ
     if number:
         if not b.m:
             env.reject(number, f"invalid{kind} stack R{regno} off={low} size={size}")
-        env.reject(
-            number,
-            f"invalid variable-offset{kind} stack R{regno} var_off={tnum_str(b.v, b.m)} off={off} size={size}",
-        )
+        where = f"var_off={tnum_str(b.v, b.m)} off={off} size={size}"
+        env.reject(number, f"invalid variable-offset{kind} stack R{regno} {where}")
     frame = env.state.frames[reg.n]
     need = (7 - low) // 8
     if need > len(frame.stack):

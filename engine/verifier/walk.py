@@ -144,12 +144,10 @@ def _control(env: Env, steps: _Steps, insn: Insn, row: Opcode) -> int:
     if form is Form.EXIT:
         if insn.imm or insn.src or insn.dst:
             env.invalid("BPF_EXIT uses reserved fields")
-        if len(env.state.frames) == 1 or not env.state.cur.in_callback:
-            if len(env.state.frames) == 1:
-                check_leaks(env, "BPF_EXIT instruction in main prog")
         if len(env.state.frames) > 1:
             steps.fresh = True
             return leave_frame(env)
+        check_leaks(env, "BPF_EXIT instruction in main prog")
         check_return(env)
         return -1
     if form is Form.CALLX:
