@@ -66,11 +66,11 @@ RESTARTABLE32 = frozenset(int(word) for word in _NAMES32.split() if word.isdecim
 """The same for i386, whose table is not modelled otherwise (arch/x86/entry/syscalls/syscall_32.tbl)."""
 
 _IDENTITY = """
-    execve execveat prctl rseq unshare setns
+    execve execveat prctl rseq unshare setns sched_setaffinity
     setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid
 """
 IDENTITY_CALLS = frozenset(NR[name] for name in _IDENTITY.split())
-"""x86-64 numbers of calls after which ids, name or rseq area of the caller may be others."""
+"""x86-64 numbers of calls after which ids, name, rseq area or CPU of the caller may be others."""
 
 
 def bitmap(numbers: frozenset[int]) -> bytes:

@@ -13,9 +13,11 @@ from engine.tracees.ptrace import USER_REGS_SIZE, Info
 
 __all__ = [
     "COMM_NS",
+    "CPU_NS",
     "INDEX_SLOTS",
     "MAX_THREADS",
     "REC_SIZE",
+    "SLOW_CPU_NS",
     "ST_SIZE",
     "Flag",
     "Mode",
@@ -31,6 +33,10 @@ INDEX_SLOTS = 4 * MAX_THREADS
 """u32 slots of the hash index, a power of two."""
 COMM_NS = 10_000_000
 """How long a thread's name may be taken from the record: another thread can change it unseen."""
+CPU_NS = 1_000_000
+"""How long its CPU may be: reading it costs as much as a tenth of the whole event."""
+SLOW_CPU_NS = 10_000_000
+"""The same for threads whose CPU only /proc tells."""
 
 
 class St(IntEnum):
@@ -85,7 +91,7 @@ class St(IntEnum):
     EVENT_MESSAGE = 176
     """u64, answer to GETEVENTMSG."""
     BATCH_IN = 184
-    """u64, stops until all waiting threads are served in turn."""
+    """u64, stops handled one by one so far."""
     PLACEMENT = 192
     """96 bytes, see `placement`."""
     UREGS = PLACEMENT + 96
@@ -106,7 +112,9 @@ class St(IntEnum):
     """Bitmap of system calls after which what we know of the caller is stale."""
     MASKS = IDENTITY + 64
     """256 bytes, two cpu_set_t, see `placement`."""
-    PATH = MASKS + 256
+    HITS = MASKS + 256
+    """u64, moving average of how many entries are wanted, in 1/65536."""
+    PATH = HITS + 16
     """64 bytes, a path under /proc."""
     TEXT = PATH + 64
     """3072 bytes, a file of /proc."""
@@ -137,7 +145,7 @@ class Rec(IntEnum):
     CPU = 64
     """u32, last CPU seen."""
     CPU_NS = 72
-    """u64, when CPU was read from /proc, for threads without rseq."""
+    """u64, until when CPU may be taken from here."""
     NEXT = 80
     """u32, next free record."""
     NSPID = 84
@@ -180,7 +188,9 @@ class Phase(IntEnum):
     """What the next system-call stop is."""
 
     ASK = 0
+    """Not known: the kernel is asked."""
     EXIT = 1
+    ENTRY = 2
 
 
 class Reason(IntEnum):

@@ -43,6 +43,9 @@ from engine.tracees.threads import find, forget_task, insert, record, remove
 __all__ = ["on_status"]
 
 _SYSCALL_LIMIT = 512
+_HIT = 1 << 16
+_WORTH_IT = _HIT * 2 // 5
+"""Share of wanted calls from which reading all registers first is cheaper (measured: 1.6 against 1.0 us)."""
 _GROUP_STOPS = sum(1 << signal for signal in (Sig.STOP, Sig.TSTP, Sig.TTIN, Sig.TTOU))
 
 
@@ -64,14 +67,12 @@ def _note_width(st: int, rec: int) -> int:
 
 @native
 def _fire_entry(st: int, rec: int) -> int:
-    """Call ENTER and remember whether the return is wanted too; returns 0 when the thread is gone."""
-    if _load_regs(st, rec) < 0:
-        return 0
+    """With registers in St.UREGS: call ENTER and remember whether the return is wanted too."""
     describe(st, rec, monotonic())
     atomic_add64(st + St.EVENTS, 1)
     if call(u64(st + St.ENTER), u64(st + St.ENV), st + St.UREGS):
         put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) | Flag.WANT_EXIT)
-    return 1
+    return 0
 
 
 @native
@@ -90,7 +91,7 @@ def _on_exit(st: int, rec: int, interrupted: int) -> int:
     """The system call entered before returns."""
     nr = u32(rec + Rec.NR)
     flags = u32(rec + Rec.FLAGS)
-    put32(rec + Rec.PHASE, Phase.ASK)
+    put32(rec + Rec.PHASE, Phase.ENTRY)
     if in_bitmap(st + St.IDENTITY, nr):
         forget_identity(rec)
     if (interrupted or flags & Flag.WANT_EXIT) and _load_regs(st, rec) == 0:
@@ -105,22 +106,72 @@ def _on_exit(st: int, rec: int, interrupted: int) -> int:
 
 
 @native
-def _on_syscall(st: int, rec: int, interrupted: int) -> int:
-    """A system-call stop. The common turn: one request to look, one to go on."""
-    if u32(rec + Rec.PHASE) == Phase.EXIT:
-        return _on_exit(st, rec, interrupted)
+def _ask(st: int, rec: int) -> int:
+    """Fill St.INFO; its InfoOp, or a negative errno."""
     info = st + St.INFO
-    if c_call("syscall", Sys.PTRACE, Request.GET_SYSCALL_INFO, u32(rec + Rec.TID), Info.SIZE, info) < 0:
-        return 0
-    nr = u64(info + Info.NR)
-    if u8(info) == InfoOp.ENTRY:
-        put32(rec + Rec.PHASE, Phase.EXIT)
-        put32(rec + Rec.NR, _SYSCALL_LIMIT)
-        if u32(info + Info.ARCH) == AUDIT_ARCH_X86_64 and ult(nr, _SYSCALL_LIMIT):
-            put32(rec + Rec.NR, nr)
-            if call(u64(st + St.WANTED), u64(st + St.ENV), nr) and _fire_entry(st, rec) == 0:
-                return 0
-    elif interrupted and _load_regs(st, rec) == 0:
+    got = c_call("syscall", Sys.PTRACE, Request.GET_SYSCALL_INFO, u32(rec + Rec.TID), Info.SIZE, info)
+    return u8(info) if got >= 0 else -1
+
+
+@native
+def _entered_by_registers(st: int, rec: int) -> int:
+    """At an entry, all registers read: the number if it is an x86-64 call, -1 if not, -2 if it is not sure.
+
+    The SYSCALL instruction leaves the address after it in %rcx and the flags in %r11; INT 80h does not.
+    """
+    regs = st + St.UREGS
+    if _load_regs(st, rec) < 0:
+        return -1
+    if u64(regs + UserRegs.CX) == u64(regs + UserRegs.IP) and u64(regs + UserRegs.R11) == u64(
+        regs + UserRegs.FLAGS
+    ):
+        return u64(regs + UserRegs.ORIG_AX)
+    return -2
+
+
+@native
+def _entered_by_info(st: int) -> int:
+    """At an entry, with St.INFO filled: the number if it is an x86-64 call, else -1."""
+    info = st + St.INFO
+    return u64(info + Info.NR) if u32(info + Info.ARCH) == AUDIT_ARCH_X86_64 else -1
+
+
+@native
+def _on_entry(st: int, rec: int, nr: int, loaded: int) -> int:
+    """System call `nr` (any word) is entered; `loaded`: its registers are in St.UREGS."""
+    put32(rec + Rec.PHASE, Phase.EXIT)
+    put32(rec + Rec.NR, _SYSCALL_LIMIT)
+    wanted = 0
+    if ult(nr, _SYSCALL_LIMIT):
+        put32(rec + Rec.NR, nr)
+        wanted = call(u64(st + St.WANTED), u64(st + St.ENV), nr)
+    hits = u64(st + St.HITS)
+    put64(st + St.HITS, hits - (hits >> 5) + (_HIT >> 5 if wanted else 0))
+    if wanted:
+        if not loaded and _load_regs(st, rec) < 0:
+            return 0
+        _fire_entry(st, rec)
+    return resume(st, rec, 0)
+
+
+@native
+def _on_syscall(st: int, rec: int, interrupted: int) -> int:
+    """A system-call stop. The common turn: one request to look, one to go on.
+
+    Registers cost more than the mere number, but less than both: they are read at once where they will
+    probably be wanted.
+    """
+    phase = u32(rec + Rec.PHASE)
+    if phase == Phase.EXIT:
+        return _on_exit(st, rec, interrupted)
+    if phase == Phase.ENTRY and u64(st + St.HITS) > _WORTH_IT:
+        nr = _entered_by_registers(st, rec)
+        if nr != -2:
+            return _on_entry(st, rec, nr, 1)
+    op = _ask(st, rec)
+    if op == InfoOp.ENTRY:
+        return _on_entry(st, rec, _entered_by_info(st), 0)
+    if interrupted and _load_regs(st, rec) == 0:
         # The return of a call that was entered unobserved.
         restart(st, u32(rec + Rec.TID))
     return resume(st, rec, 0)

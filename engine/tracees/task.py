@@ -1,7 +1,7 @@
 """Who a stop is about: fills the run environment from the thread's record, which it keeps fresh.
 
-A name is read anew after exec, prctl and 10 ms; ids after a system call that may change them; the CPU
-on every hit, from the thread's rseq area, where the kernel writes it on each return to user mode.
+A name is read anew after exec, prctl and 10 ms; ids after a system call that may change them; the CPU every
+millisecond, from the thread's rseq area, where the kernel writes it on each return to user mode.
 """
 
 from engine.env import TASK_COMM_LEN, Ctl, Env
@@ -20,7 +20,7 @@ from engine.jit.lang import (
 from engine.kernel.tasks import task_new, task_set_comm, task_set_creds, task_set_leader, task_set_parent
 from engine.tracees.proc import Stat, read_comm, read_identity, stat_field
 from engine.tracees.ptrace import Request, Sys
-from engine.tracees.state import COMM_NS, Flag, Rec, St
+from engine.tracees.state import COMM_NS, CPU_NS, SLOW_CPU_NS, Flag, Rec, St
 from engine.tracees.threads import find
 
 __all__ = ["current_cpu", "describe", "forget_identity", "monotonic"]
@@ -48,6 +48,7 @@ def forget_identity(rec: int) -> int:
     """The thread may have become somebody else, or have another name or rseq area."""
     put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) & ~Flag.KNOWN)
     put64(rec + Rec.COMM_NS, 0)
+    put64(rec + Rec.CPU_NS, 0)
     put64(rec + Rec.RSEQ, 0)
     return 0
 
@@ -64,28 +65,36 @@ def _find_rseq(st: int, rec: int) -> int:
 
 
 @native
-def current_cpu(st: int, rec: int, now: int) -> int:
-    """The CPU that the stopped thread runs on, below NR_CPUS."""
+def _rseq_cpu(st: int, rec: int) -> int:
+    """The CPU in the thread's rseq area, as any word; -1 when it has none or cannot be read."""
     if u64(rec + Rec.RSEQ) == 0:
         _find_rseq(st, rec)
+    if u64(rec + Rec.RSEQ) == _NO_RSEQ:
+        return -1
+    here = local(16)
+    there = local(16)
+    cpu = local(16)
+    put64(here, cpu)
+    put64(here + 8, 4)
+    put64(there, u64(rec + Rec.RSEQ) + _RSEQ_CPU_ID)
+    put64(there + 8, 4)
+    got = c_call("process_vm_readv", u32(rec + Rec.TID), here, 1, there, 1, 0)
+    return u32(cpu) if got == 4 else -1
+
+
+@native
+def current_cpu(st: int, rec: int, now: int) -> int:
+    """The CPU that the stopped thread runs on, below NR_CPUS; as of the last millisecond."""
+    if now < u64(rec + Rec.CPU_NS):
+        return u32(rec + Rec.CPU)
     cpus = u32(u64(st + St.CTL) + Ctl.NR_CPUS)
-    tid = u32(rec + Rec.TID)
-    if u64(rec + Rec.RSEQ) != _NO_RSEQ:
-        here = local(16)
-        there = local(16)
-        cpu = local(16)
-        put64(here, cpu)
-        put64(here + 8, 4)
-        put64(there, u64(rec + Rec.RSEQ) + _RSEQ_CPU_ID)
-        put64(there + 8, 4)
-        if c_call("process_vm_readv", tid, here, 1, there, 1, 0) == 4 and ult(u32(cpu), cpus):
-            put32(rec + Rec.CPU, u32(cpu))
-            return u32(cpu)
-    if now - u64(rec + Rec.CPU_NS) > COMM_NS:
-        last = stat_field(st, tid, Stat.PROCESSOR)
-        put64(rec + Rec.CPU_NS, now)
-        if ult(last, cpus):
-            put32(rec + Rec.CPU, last)
+    cpu = _rseq_cpu(st, rec)
+    put64(rec + Rec.CPU_NS, now + CPU_NS)
+    if not ult(cpu, cpus):
+        cpu = stat_field(st, u32(rec + Rec.TID), Stat.PROCESSOR)
+        put64(rec + Rec.CPU_NS, now + SLOW_CPU_NS)
+    if ult(cpu, cpus):
+        put32(rec + Rec.CPU, cpu)
     return u32(rec + Rec.CPU)
 
 
