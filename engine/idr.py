@@ -3,6 +3,7 @@
 import errno
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from engine.errors import KernelError
@@ -22,13 +23,18 @@ class Idr(Generic[T]):
         self._lock = threading.Lock()
         self._rows: weakref.WeakValueDictionary[int, T] = weakref.WeakValueDictionary()
         self._last = 0
+        self.on_add: list[Callable[[T], None]] = []
+        """Called with each new object, without locks."""
 
     def add(self, item: T) -> int:
         """Give `item` the next id."""
         with self._lock:
             self._last += 1
-            self._rows[self._last] = item
-            return self._last
+            number = self._last
+            self._rows[number] = item
+        for hook in self.on_add:
+            hook(item)
+        return number
 
     def remove(self, number: int) -> None:
         """Drop a row before its object dies; unknown ids are ignored."""

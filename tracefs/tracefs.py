@@ -4,10 +4,13 @@ import errno
 from collections.abc import Callable
 from functools import partial
 
+from engine.abi.bpf import FuncId
 from engine.env import Ctl, poke64
 from engine.errors import KernelError
+from engine.isa import Class, Jmp, PseudoSrc
 from engine.kernfs import Caller, Dir, File, Handle, Node, StaticDir, TextFile
 from engine.machine import Machine
+from engine.progs import Prog
 from tracefs.buffer_files import BufferFiles
 from tracefs.context import Context
 from tracefs.event import TraceEvent
@@ -54,7 +57,7 @@ class _FreeBuffer(File):
 class Tracefs:
     """tracefs over a machine: `root` is its directory, `wake` passes the wake-ups on, `close` ends it.
 
-    `printk_used` is to be called when a program that may call bpf_trace_printk has been loaded.
+    A program that may call bpf_trace_printk switches that event on when it is loaded, as in the kernel.
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -69,19 +72,24 @@ class Tracefs:
         options.on_change("record-cmd", self.context.cmdlines.set_on)
         poke64(machine.ctl + Ctl.PRINTK_PRIV, self._printk.address)
         poke64(machine.ctl + Ctl.PRINTK_FN, printk_hit.address)
+        machine.progs.on_add.append(self._loaded)
         self.root: Dir = self._tree()
 
     def wake(self) -> None:
         """The machine's eventfd was written: tell waiting readers."""
         self.context.waiting.wake()
 
-    def printk_used(self) -> None:
-        """Switch bpf_trace_printk's event on, as the kernel does when it gives the helper to a program."""
-        self._printk.set_enabled(True)
+    def _loaded(self, prog: Prog) -> None:
+        """A program was loaded (`bpf_get_trace_printk_proto`)."""
+        calls = (insn for insn in prog.insns if insn.code == Class.JMP | Jmp.CALL)
+        helpers = {insn.imm for insn in calls if insn.src == PseudoSrc.CALL_HELPER}
+        if helpers & {FuncId.trace_printk, FuncId.trace_vprintk}:
+            self._printk.set_enabled(True)
 
     def close(self) -> None:
         """Let go of the machine: probes, sinks, memory. Nothing may be read or written any more."""
         machine = self.context.machine
+        machine.progs.on_add.remove(self._loaded)
         poke64(machine.ctl + Ctl.PRINTK_FN, 0)
         for event in self.events.all():
             if event.can_enable:
