@@ -36,7 +36,8 @@ PCPU_MIN_UNIT_SIZE = 32 << 10
 ACCESS_FLAGS = (
     MapCreateFlag.RDONLY | MapCreateFlag.WRONLY | MapCreateFlag.RDONLY_PROG | MapCreateFlag.WRONLY_PROG
 )
-_NAME = re.compile(r"[A-Za-z0-9_.]*")
+_NAME = re.compile(r"[A-Za-z0-9_.\xc0-\xd6\xd8-\xf6\xf8-\xff]*")
+"""What `bpf_obj_name_cpy` takes: letters are those of lib/ctype.c, which is Latin-1."""
 
 
 @dataclass(slots=True)

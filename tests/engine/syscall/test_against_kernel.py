@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from engine.abi.bpf import Cmd, MapCreateFlag, MapType
+from engine.cpus import possible_cpus
 from engine.errors import KernelError
 from engine.machine import Machine
 from engine.syscall import BpfCaller, SimpleFds, bpf
@@ -190,7 +191,7 @@ def test_percpu_and_lru_commands_agree(pair: Pair, kind: MapType, key_size: int,
     lru = kind in (MapType.LRU_HASH, MapType.LRU_PERCPU_HASH)
     # An LRU map must not evict here: when it does is not specified.
     assert pair.create(_create_attr(kind, key_size, value_size, 4096 if lru else 10, 0)) == 0
-    cpus = int(open("/sys/devices/system/cpu/possible").read().strip().split("-")[-1]) + 1
+    cpus = possible_cpus()
     percpu = kind != MapType.LRU_HASH
     size = -(-value_size // 8) * 8 * cpus if percpu else value_size
     _run_random(pair, rng, key_size, size, 16, 800)
@@ -201,7 +202,7 @@ def test_percpu_and_lru_commands_agree(pair: Pair, kind: MapType, key_size: int,
 def test_array_commands_agree(pair: Pair, kind: MapType, value_size: int) -> None:
     rng = random.Random(value_size)
     assert pair.create(_create_attr(kind, 4, value_size, 5, 0)) == 0
-    cpus = int(open("/sys/devices/system/cpu/possible").read().strip().split("-")[-1]) + 1
+    cpus = possible_cpus()
     size = -(-value_size // 8) * 8 * cpus if kind == MapType.PERCPU_ARRAY else value_size
     for _ in range(600):
         key = struct.pack("<I", rng.choice([0, 1, 2, 3, 4, 5, 6, 0xFFFFFFFF]))
