@@ -42,7 +42,7 @@ def legacy_maps(elf: Elf) -> dict[tuple[int, int], MapDef]:
         found[section.index, symbol.value] = MapDef(
             symbol.name, known, key_size, value_size, max_entries, flags, pin_by_name=pinning == 1
         )
-    return found
+    return dict(sorted(found.items()))
 
 
 def internal_map_name(object_name: str, section: str) -> str:

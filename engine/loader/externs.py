@@ -35,7 +35,7 @@ def collect_externs(elf: Elf, btf: Btf | None) -> dict[str, Extern]:
             found[symbol.name] = _extern(btf, section, symbol.name, type_id, symbol.bind == Bind.WEAK)
     kconfig = [extern for extern in found.values() if extern.kind is ExternKind.KCONFIG]
     offset = 0
-    for extern in sorted(kconfig, key=lambda e: (-btf.align_of(e.type_id), -e.size, e.name)):
+    for extern in sorted(kconfig, key=lambda e: (-btf.align_of(e.type_id), e.size, e.name)):
         align = btf.align_of(extern.type_id)
         extern.offset = (offset + align - 1) // align * align
         offset = extern.offset + extern.size

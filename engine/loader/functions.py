@@ -189,7 +189,7 @@ class Functions:
         extern = self._targets.externs.get(symbol.name)
         if extern is None:
             raise _bad(function, at, f"extern '{symbol.name}' is not found in the object's BTF")
-        if (code == CALL) != (extern.kind is ExternKind.KFUNC):
+        if code == CALL and extern.kind is not ExternKind.KFUNC:
             raise _bad(function, at, f"extern '{symbol.name}' is used as what it is not")
         return Reloc(at, RelocKind.EXTERN, symbol.name)
 

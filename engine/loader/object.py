@@ -111,7 +111,7 @@ def _add_maps(spec: ObjectSpec, found: list[MapDef]) -> None:
 def _entry_points(functions: Functions) -> list[Function]:
     """Functions that are programs: all in named sections, and one that is alone in the object in .text."""
     found = list(functions)
-    if len(found) == 1:
+    if len(found) == 1 and found[0].section.name == _TEXT:
         return found
     entries = []
     for function in found:

@@ -106,13 +106,10 @@ def _extern(
     value = _resolve(extern, kernel)
     if value is None and not extern.weak:
         raise KernelError(errno.ESRCH, f"prog '{prog.name}': extern (ksym) '{extern.name}' is not found")
-    if extern.kind is ExternKind.KFUNC:
-        code, regs, _, _ = SLOT.unpack_from(insns, at * 8)
-        if value is None:
-            SLOT.pack_into(insns, at * 8, CALL, regs & 0xF, 0, _KFUNC_POISON)
-        else:
-            SLOT.pack_into(insns, at * 8, code, PseudoSrc.KFUNC_CALL << 4 | regs & 0xF, 0, value)
-    elif extern.kind is ExternKind.KSYM_VARIABLE and value is not None:
+    if insns[at * 8] == CALL:
+        src = PseudoSrc.KFUNC_CALL if value is not None else PseudoSrc.CALL_HELPER
+        SLOT.pack_into(insns, at * 8, CALL, src << 4, 0, _KFUNC_POISON if value is None else value)
+    elif extern.kind is not ExternKind.KSYM_ADDRESS and value is not None:
         _load(insns, at, PseudoSrc.BTF_ID, value, 0)
     else:
         _load(insns, at, PseudoSrc.NONE, value or 0, (value or 0) >> 32)
