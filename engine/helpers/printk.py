@@ -33,7 +33,7 @@ def _print(env: int, fmt: int, fmt_size: int, args: int, count: int) -> int:
         FuncId.trace_printk,
         "bpf_trace_printk",
         Ret.INTEGER,
-        (Arg.PTR_TO_MEM, Arg.CONST_SIZE, Arg.ANYTHING, Arg.ANYTHING, Arg.ANYTHING),
+        (Arg.PTR_TO_MEM, Arg.CONST_SIZE, Arg.DONTCARE, Arg.DONTCARE, Arg.DONTCARE),
         gpl_only=True,
     )
 )
