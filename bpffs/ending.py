@@ -1,7 +1,9 @@
 """`bpffs umount`: unmount and wait for the daemon, or clear away what a dead one left."""
 
 import errno
-import time
+import os
+import select
+from contextlib import suppress
 
 from bpffs import mounts, runtime
 from bpffs.failure import Failure
@@ -20,16 +22,23 @@ def end(directory: str) -> None:
         if row is None and not runtime.is_alive(path):
             runtime.remove(path)
         raise Failure(f"{directory}: not mounted")
+    daemon = _daemon(path)
     try:
         mounts.unmount(path, lazy=mounts.is_dead(path))
     except OSError as error:
-        reason = (
-            "busy, somebody has a file open or works in it" if error.errno == errno.EBUSY else error.strerror
-        )
-        raise Failure(f"{directory}: {reason}") from None
-    deadline = time.monotonic() + WAIT_SECONDS
-    while runtime.is_alive(path):
-        if time.monotonic() > deadline:
-            raise Failure(f"{directory}: unmounted, but the daemon has not ended")
-        time.sleep(0.02)
+        busy = "busy, somebody has a file open or works in it"
+        raise Failure(f"{directory}: {busy if error.errno == errno.EBUSY else error.strerror}") from None
+    if daemon is not None:
+        with os.fdopen(daemon) as ended:
+            if not select.select([ended], [], [], WAIT_SECONDS)[0]:
+                raise Failure(f"{directory}: unmounted, but the daemon has not ended")
     runtime.remove(path)
+
+
+def _daemon(path: str) -> int | None:
+    """A pidfd of the daemon that serves `path`, None if it is dead already."""
+    for record in runtime.records():
+        if record.directory == path and runtime.is_alive(path):
+            with suppress(ProcessLookupError):
+                return os.pidfd_open(record.pid)
+    return None

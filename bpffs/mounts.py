@@ -51,9 +51,12 @@ def canonical(directory: str) -> str:
 
 
 def is_dead(directory: str) -> bool:
-    """Whether the mount on `directory` has lost its daemon (ENOTCONN)."""
+    """Whether the mount on `directory` has lost its daemon (ENOTCONN).
+
+    statfs(2) is what the kernel never answers from what it remembers.
+    """
     try:
-        os.stat(directory)
+        os.statvfs(directory)
     except OSError as error:
         return error.errno == errno.ENOTCONN
     return False
