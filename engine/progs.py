@@ -84,7 +84,7 @@ def run_prog(env: int, ctx: int, prog: int) -> int:
 
 
 def prog_tag(insns: Sequence[Insn]) -> bytes:
-    """The 8-byte tag: SHA-1 over the instructions without their map descriptors (`bpf_prog_calc_tag` of 6.1)."""
+    """The 8-byte tag: SHA-1 of the instructions without map descriptors (`bpf_prog_calc_tag`, 6.1)."""
     plain = list(insns)
     maps = (PseudoSrc.MAP_FD, PseudoSrc.MAP_VALUE, PseudoSrc.MAP_IDX, PseudoSrc.MAP_IDX_VALUE)
     for index, insn in enumerate(plain):

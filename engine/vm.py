@@ -8,9 +8,11 @@ leaves its memory, exits 1 with the reason on standard error. There are no maps 
 import argparse
 import ctypes
 import errno
+import faulthandler
 import itertools
 import os
 import re
+import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -81,6 +83,8 @@ def _in_child(call: Callable[[], int]) -> int:
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
+        faulthandler.disable()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.write(writer, (call() & _U64).to_bytes(8, "little"))
         os._exit(0)
     os.close(writer)
