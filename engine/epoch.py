@@ -53,7 +53,9 @@ class Epoch:
     def __init__(self, heap: Heap, ctl: int) -> None:
         self._heap = heap
         self._global = ctl + Ctl.EPOCH
-        self._lock = threading.Lock()
+        # The collector may run a finalizer that retires something, at any allocation, also under this lock.
+        self._lock = threading.RLock()
+        self._closed = False
         self._slots: list[int] = []
         self._retired: deque[tuple[int, Callable[[], None]]] = deque()
         poke64(self._global, 1)
@@ -75,8 +77,11 @@ class Epoch:
     def retire(self, reclaim: Callable[[], None]) -> None:
         """Call `reclaim` when no runner can hold what was unpublished before this call."""
         with self._lock:
-            seen = atomic_add64(self._global, 1)
-            self._retired.append((seen, reclaim))
+            if not self._closed:
+                seen = atomic_add64(self._global, 1)
+                self._retired.append((seen, reclaim))
+                return
+        reclaim()
 
     def poll(self) -> int:
         """Reclaim what is due; returns how many retired items still wait."""
@@ -90,6 +95,15 @@ class Epoch:
         for reclaim in due:
             reclaim()
         return left
+
+    def close(self) -> None:
+        """No runner is left: reclaim everything, and from now on at once."""
+        with self._lock:
+            self._closed = True
+            due = [reclaim for _, reclaim in self._retired]
+            self._retired.clear()
+        for reclaim in due:
+            reclaim()
 
     @property
     def pending(self) -> int:

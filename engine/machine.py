@@ -81,7 +81,7 @@ class Machine:
         self.vfs.close()
         for env in list(self._envs):
             self.free_env(env)
-        self.epoch.poll()
+        self.epoch.close()
         os.close(self.wake_fd)
         self.arena.close()
         self.heap.close()
