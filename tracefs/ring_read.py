@@ -234,7 +234,7 @@ def ring_reset(ring: int) -> int:
     put64(ring + Ring.HEAD, 0)
     put64(ring + Ring.COUNT, 1)
     put64(ring + Ring.READ, 0)
-    for field in range(Ring.ENTRIES, Ring.SEQUENCE, 8):
+    for field in range(Ring.LAST_TS, Ring.SEQUENCE, 8):
         put64(ring + field, 0)
     size = u64(ring + Ring.NR_PAGES)
     for slot in range(0, size):
