@@ -267,7 +267,7 @@ class Interpreter:
         frame.pc += 2
 
     def _packet(self, frame: _Frame, insn: Insn, row: Opcode) -> int | None:
-        """LD_ABS and LD_IND: network-order load from the packet of r6; outside of it the frame ends with 0."""
+        """LD_ABS and LD_IND: network-order load from the packet of r6; outside: the frame ends with 0."""
         context = frame.regs[6]
         data = peek64(context + SkBuff.NATIVE_DATA)
         index = frame.regs[insn.src] if row.form is Form.LD_IND else 0
