@@ -2,7 +2,6 @@
 
 import errno
 import mmap
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,8 @@ from engine.loader.object import parse_object
 from engine.loader.patch import prog_spec
 from engine.loader.spec import ExternKind, MapDef, ObjectSpec
 from engine.maps import Map, MapSpec, create_map
+from engine.maps.hash_of_maps import HashOfMaps
+from engine.maps.objects import ObjectArray
 from engine.progs import Prog, load_prog
 from engine.verifier import VerifierError
 
@@ -160,6 +161,7 @@ def _create(machine: "Machine", spec: ObjectSpec, definition: MapDef, kernel: Ke
         inner = None
         if definition.inner is not None:
             inner = create_map(map_spec(spec, definition.inner, kernel), machine)
+            machine.maps.remove(inner.id)
         created = create_map(map_spec(spec, definition, kernel, inner), machine)
         content = _content(spec, definition, kernel)
         if content is not None:
@@ -189,21 +191,15 @@ def _fill_slots(spec: ObjectSpec, loaded: LoadedObject) -> None:
     """Initial elements of maps of maps and of program arrays."""
     for definition in spec.maps.values():
         target = loaded.maps[definition.name]
-        owners: dict[str, Map] | dict[str, Prog] = (
-            loaded.progs if definition.type == MapType.PROG_ARRAY else loaded.maps
-        )
-        for index, name in _in_order(definition.slots.items()):
-            item = owners.get(name)
-            if item is None:
-                raise LoadError(
-                    errno.EINVAL, f"map '{definition.name}'", f"initial slot {index} is '{name}', unknown"
-                )
+        for index, name in sorted(definition.slots.items()):
+            of_programs = definition.type == MapType.PROG_ARRAY
+            item = loaded.progs.get(name) if of_programs else loaded.maps.get(name)
+            part = f"map '{definition.name}'"
+            if item is None or not isinstance(target, ObjectArray | HashOfMaps):
+                raise LoadError(errno.EINVAL, part, f"initial slot {index} cannot be '{name}'")
             try:
-                target.update(index.to_bytes(4, "little"), item.id.to_bytes(4, "little"))
+                target.update_object(index.to_bytes(4, "little"), item)
             except KernelError as error:
-                reason = f"initial slot {index} ('{name}'): {error.message}"
-                raise LoadError(error.errno, f"map '{definition.name}'", reason) from None
-
-
-def _in_order(slots: Iterable[tuple[int, str]]) -> list[tuple[int, str]]:
-    return sorted(slots)
+                raise LoadError(
+                    error.errno, part, f"initial slot {index} ('{name}'): {error.message}"
+                ) from None
