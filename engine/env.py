@@ -5,7 +5,7 @@ executor, a test run) is a runner and owns one environment, which tells the curr
 where. Both are plain memory; the enums are byte offsets.
 
     env   +0  TIME_NS  +8 CPU|FLAGS  +16 TID|TGID  +24 UID|GID  +32 COMM[16]  +48 MEM_TID  +56 FUNC
-          +64 RET_IP   +72 TASK      +80 CTL       +88 TAIL_CALLS ...                      512 bytes
+          +64 RET_IP   +72 TASK      +80 CTL       +88 TAIL_CALLS ...                     1024 bytes
 """
 
 import ctypes
@@ -25,7 +25,7 @@ __all__ = [
     "poke64",
 ]
 
-ENV_SIZE = 512
+ENV_SIZE = 1024
 CTL_SIZE = 512
 SCRATCH_SIZE = 64 * 1024
 """Bytes of the private staging buffer that `Env.SCRATCH` points to."""
@@ -85,6 +85,8 @@ class Env(IntEnum):
     """u64, bytes of the tracepoint record that a handler is called with."""
     PRIVATE = 256
     """256 bytes for the owner of the runner."""
+    RESERVED = 512
+    """u64 count, then 31 pairs of (record, map): ring buffer records that the program has reserved."""
 
 
 class Ctl(IntEnum):

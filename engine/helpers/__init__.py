@@ -13,7 +13,9 @@ from engine.helpers import (
     maps,
     memory,
     misc,
+    perf,
     printk,
+    ring,
     strings,
     task,
 )
@@ -32,7 +34,9 @@ __all__ = [
     "maps",
     "memory",
     "misc",
+    "perf",
     "printk",
+    "ring",
     "strings",
     "task",
 ]

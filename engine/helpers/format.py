@@ -209,7 +209,7 @@ def bprintf(env: int, to: int, size: int, fmt: int, fmt_size: int, args: int, co
     """Format `count` u64 arguments at `args` into `size` bytes at `to`, NUL and all.
 
     Length of the whole text without NUL, also where it was cut. -EINVAL: no NUL in `fmt_size` bytes of
-    format, a conversion that is not known, or fewer arguments than conversions; -ENOSPC: too much for one call.
+    format, a conversion that is not known, or fewer arguments than conversions; -ENOSPC: too much at once.
     """
     out = local(64)
     memset(out, 0, 64)

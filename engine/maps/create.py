@@ -9,6 +9,7 @@ from engine.maps.hash import HashMap, LruHashMap, LruPercpuHashMap, PercpuHashMa
 from engine.maps.hash_of_maps import HashOfMaps
 from engine.maps.objects import ArrayOfMaps, CgroupArrayMap, PerfEventArrayMap, ProgArrayMap
 from engine.maps.queue import QueueMap, StackMap
+from engine.maps.ring import RingMap
 from engine.maps.spec import MapHost, MapSpec, check_common, refuse_unless
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ FAMILIES: dict[MapType, type[Map]] = {
     MapType.CGROUP_ARRAY: CgroupArrayMap,
     MapType.ARRAY_OF_MAPS: ArrayOfMaps,
     MapType.HASH_OF_MAPS: HashOfMaps,
+    MapType.RINGBUF: RingMap,
 }
 
 
