@@ -13,7 +13,7 @@ from engine.verifier.regs import (
     const_reg,
     scalar,
 )
-from engine.verifier.scalar import alu, sign_extend, zext32
+from engine.verifier.scalar import alu, byte_swap, sign_extend, zext32
 from engine.verifier.tnum import M32
 
 __all__ = ["do_alu", "linked_source"]
@@ -39,6 +39,9 @@ def do_alu(env: Env, insn: Insn, row: Opcode) -> None:
     env.check_writable(insn.dst)
     if row.form is Form.NEG and reg.type == SCALAR:
         env.regs[insn.dst] = scalar(alu(Alu.NEG, reg.b, reg.b, row.bits == 32))
+    elif reg.type == SCALAR:
+        reverse = row.form is Form.BSWAP or bool(insn.code & 8)
+        env.regs[insn.dst] = scalar(byte_swap(reg.b, insn.imm // 8, reverse))
     else:
         env.regs[insn.dst] = UNKNOWN_SCALAR
 

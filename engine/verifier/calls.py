@@ -2,6 +2,7 @@
 (`check_helper_call`)."""
 
 from engine.abi.bpf import FuncId, MapType
+from engine.cpus import possible_cpus
 from engine.helpers.proto import Arg, Proto, Ret
 from engine.isa import helper_name
 from engine.verifier.args import CallMeta, check_arg
@@ -29,7 +30,6 @@ from engine.verifier.state import MISC_SLOT, Ref
 __all__ = ["check_leaks", "do_helper_call"]
 
 _MAX_ERRNO = 4095
-_NR_CPUS_MAX = 8192
 _CHANGES_PACKET = frozenset(
     {
         FuncId.skb_vlan_push,
@@ -201,5 +201,5 @@ def _bounded(proto: Proto, meta: CallMeta) -> Bounds:
         top = meta.max_size
         return sync(0, UNKNOWN.umax, -_MAX_ERRNO, top, 0, UNKNOWN.umax, -_MAX_ERRNO, top, 0, (1 << 32) - 1)
     if proto.id == FuncId.get_smp_processor_id:
-        return unsigned_range(0, _NR_CPUS_MAX - 1)
+        return unsigned_range(0, possible_cpus() - 1)
     return UNKNOWN

@@ -9,6 +9,7 @@ from engine.progspec import MapLike, ProgFlag, ProgSpec
 from engine.verifier.log import LEVEL1, LEVEL2, Log
 from engine.verifier.regs import Reg
 from engine.verifier.result import InsnAux, Subprog
+from engine.verifier.stacklive import StackLiveness
 from engine.verifier.state import Frame, Hist, State
 
 __all__ = ["COMPLEXITY_LIMIT", "MAX_CALL_FRAMES", "Env", "Explored", "Pending", "Reject"]
@@ -41,10 +42,11 @@ class Pending:
 class Explored:
     """A remembered state, how often it ended a path and how often it was compared in vain."""
 
-    __slots__ = ("hits", "misses", "state")
+    __slots__ = ("cleaned", "hits", "misses", "state")
 
     def __init__(self, state: State) -> None:
         self.state = state
+        self.cleaned = False
         self.hits = 0
         self.misses = 0
 
@@ -76,6 +78,8 @@ class Env:
         self.force_checkpoint = bytearray(count + 1)
         self.calls_callback = bytearray(count + 1)
         self.live_regs: list[int] = [0x3FF] * count
+
+        self.stack_live = StackLiveness()
 
         self.state: State = State([Frame(-1, 0, 0)])
         self.regs: list[Reg] = self.state.cur.regs
@@ -139,6 +143,7 @@ class Env:
         """Make `state` the one being walked."""
         self.state = state
         self.regs = state.frames[-1].regs
+        self.stack_live.current = self.stack_live.chain(state.frames)
 
     def touch(self, number: int) -> None:
         """Note a register that the log shall show after this instruction."""

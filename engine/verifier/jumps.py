@@ -110,11 +110,11 @@ def _refine(env: Env, other: State, insn: Insn, row: Opcode, dst: Reg, src: Reg,
     """Both scalars on both ways, and everything equal to them."""
     assert row.op is not None
     op, is32 = int(row.op), row.bits == 32
-    if row.reg and insn.src == insn.dst:
-        return
     here, there = env.state, other
     for state, refine in ((here, refine_false), (there, refine_true)):
         a, b = refine(op, dst.b, src.b, is32)
+        if row.reg and insn.src == insn.dst:
+            a, b = refine_true(_JEQ, a, b, False)
         regs = state.cur.regs
         if a is not dst.b:
             regs[insn.dst] = dst.with_bounds(a)

@@ -72,6 +72,8 @@ def compute_live_regs(env: Env) -> None:
         else:
             rules.append(_use_def(env, env.insns[i], row))
             followers.append(successors(env, i))
+    starts = [subprog.start for subprog in env.subprogs]
+    env.stack_live.prepare(followers, starts, env.calls_callback)
     live = [0] * count
     changed = True
     while changed:

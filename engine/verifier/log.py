@@ -66,12 +66,13 @@ def _signed(value: int) -> str:
     return str(value) if value in _DECIMAL_S16 else f"{value & M64:#x}"
 
 
-def _signed32(value: int) -> str:
-    return str(value) if value in _DECIMAL_S16 else f"{value & U32_MAX:#x}"
-
-
 def _unsigned(value: int) -> str:
     return str(value) if value <= _DECIMAL_U16 else f"{value:#x}"
+
+
+def _short(value: int) -> int:
+    """A 32-bit bound as the log compares and prints it: short ones with their sign, others as 32 bits."""
+    return value if value in _DECIMAL_S16 else value & U32_MAX
 
 
 def _ranges(b: Bounds) -> list[str]:
@@ -81,8 +82,8 @@ def _ranges(b: Bounds) -> list[str]:
         ("smax", b.smax, b.smax == S64_MAX),
         ("umin", b.umin, b.umin == 0),
         ("umax", b.umax, b.umax == U64_MAX),
-        ("smin32", b.s32min, b.s32min == S32_MIN),
-        ("smax32", b.s32max, b.s32max == S32_MAX),
+        ("smin32", _short(b.s32min), b.s32min == S32_MIN),
+        ("smax32", _short(b.s32max), b.s32max == S32_MAX),
         ("umin32", b.u32min, b.u32min == 0),
         ("umax32", b.u32max, b.u32max == U32_MAX),
     ]
@@ -93,13 +94,11 @@ def _ranges(b: Bounds) -> list[str]:
             continue
         names = [name]
         for j in range(i + 2, len(rows), 2):
-            if not omitted[j] and rows[j][1] == value:
+            negatives = name[0] == "s" and value < 0, rows[j][0][0] == "s" and rows[j][1] < 0
+            if not omitted[j] and rows[j][1] == value and negatives[0] == negatives[1]:
                 omitted[j] = True
                 names.append(rows[j][0])
-        if name[0] == "u":
-            number = _unsigned(value)
-        else:
-            number = _signed32(value) if name.endswith("32") else _signed(value)
+        number = _signed(value) if name[0] == "s" else _unsigned(value)
         texts.append("=".join(names) + "=" + number)
     return texts
 

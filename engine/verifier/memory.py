@@ -39,10 +39,11 @@ _LD_ABS_TYPES = frozenset({ProgType.SOCKET_FILTER, ProgType.SCHED_CLS, ProgType.
 _CONST_SIZES = (1, 2, 4, 8)
 
 
-def _check_alignment(env: Env, reg: Reg, off: int, size: int) -> None:
-    """Stack accesses are always aligned; others where the loader asked for it (`check_ptr_alignment`)."""
+def _check_alignment(env: Env, reg: Reg, off: int, size: int, strict: bool) -> None:
+    """Stack accesses and atomic ones are always aligned, others where the loader asked for it
+    (`check_ptr_alignment`)."""
     stack = reg.type == RegType.STACK
-    if size == 1 or not (stack or env.strict_alignment):
+    if size == 1 or not (stack or strict or env.strict_alignment):
         return
     b = reg.b
     ip_align = 2 if reg.type in (RegType.PACKET, RegType.PACKET_META) else 0
@@ -188,10 +189,11 @@ def check_mem(
     write: bool,
     value: int = -1,
     insn: Insn,
+    strict: bool = False,
 ) -> None:
     """One access through register `regno`; `value` is the register loaded or stored, -1 for none."""
     reg = env.regs[regno]
-    _check_alignment(env, reg, off, size)
+    _check_alignment(env, reg, off, size, strict)
     off += reg.off
     kind = reg.type
     if reg.flags & MAYBE_NULL:
@@ -259,13 +261,15 @@ def do_store(env: Env, insn: Insn, row: Opcode) -> None:
         if insn.imm:
             env.invalid("BPF_STX uses reserved fields")
         env.read_reg(insn.src)
-        env.read_reg(insn.dst)
+        target = env.read_reg(insn.dst)
         check_mem(env, insn.dst, insn.off, row.size, write=True, value=insn.src, insn=insn)
     else:
         if insn.src:
             env.invalid("BPF_ST uses reserved fields")
-        env.read_reg(insn.dst)
+        target = env.read_reg(insn.dst)
         check_mem(env, insn.dst, insn.off, row.size, write=True, insn=insn)
+    if target.type != RegType.STACK:
+        env.stack_live.write(env.insn_idx, 0)
 
 
 _RMW = frozenset(
@@ -291,7 +295,7 @@ def do_atomic(env: Env, insn: Insn, row: Opcode) -> None:
         _check_atomic_target(env, insn.src)
         env.check_writable(insn.dst)
         env.touch(insn.dst)
-        check_mem(env, insn.src, insn.off, row.size, write=False, value=insn.dst, insn=insn)
+        check_mem(env, insn.src, insn.off, row.size, write=False, value=insn.dst, insn=insn, strict=True)
         reg = env.regs[insn.dst]
         if reg.type == SCALAR and row.size < 8:
             env.regs[insn.dst] = reg.with_bounds(truncate(reg.b, row.size))
@@ -300,7 +304,7 @@ def do_atomic(env: Env, insn: Insn, row: Opcode) -> None:
         env.read_reg(insn.src)
         env.read_reg(insn.dst)
         _check_atomic_target(env, insn.dst)
-        check_mem(env, insn.dst, insn.off, row.size, write=True, value=insn.src, insn=insn)
+        check_mem(env, insn.dst, insn.off, row.size, write=True, value=insn.src, insn=insn, strict=True)
         return
     if insn.imm not in _RMW:
         env.invalid(f"BPF_ATOMIC uses invalid atomic opcode {insn.imm & 0xFFFFFFFF:02x}")
@@ -328,15 +332,15 @@ def _atomic_rmw(env: Env, insn: Insn, row: Opcode) -> None:
         env.check_writable(loaded)
         env.touch(loaded)
     base = env.regs[insn.dst]
-    check_mem(env, insn.dst, insn.off, row.size, write=False, insn=insn)
+    check_mem(env, insn.dst, insn.off, row.size, write=False, insn=insn, strict=True)
     if loaded >= 0:
-        check_mem(env, insn.dst, insn.off, row.size, write=False, value=loaded, insn=insn)
+        check_mem(env, insn.dst, insn.off, row.size, write=False, value=loaded, insn=insn, strict=True)
         result = env.regs[loaded]
         if result.type == SCALAR and row.size < 8:
             env.regs[loaded] = result.with_bounds(truncate(result.b, row.size))
     kept = env.regs[insn.dst]
     env.regs[insn.dst] = base
-    check_mem(env, insn.dst, insn.off, row.size, write=True, insn=insn)
+    check_mem(env, insn.dst, insn.off, row.size, write=True, insn=insn, strict=True)
     env.regs[insn.dst] = kept
 
 

@@ -62,7 +62,7 @@ def state_visited(env: Env, insn_idx: int) -> bool:
                 return True
             if not force and jumps < 20 and insns < 100:
                 add_new = False
-        elif states_equal(env, old, cur, Exact.RANGE if old.in_loop else Exact.NOT):
+        elif _covers(env, entry, cur):
             entry.hits += 1
             if env.jmp_point[insn_idx]:
                 env.push_history()
@@ -82,6 +82,17 @@ def state_visited(env: Env, insn_idx: int) -> bool:
     if add_new:
         _remember(env, known, cur, insn_idx)
     return False
+
+
+def _covers(env: Env, entry: Explored, cur: State) -> bool:
+    """Whether a state all of whose paths were walked covers the current one."""
+    old = entry.state
+    if old.in_loop:
+        return states_equal(env, old, cur, Exact.RANGE)
+    if not entry.cleaned:
+        entry.cleaned = True
+        env.stack_live.clean(old)
+    return states_equal(env, old, cur, Exact.NOT)
 
 
 def _meet(env: Env, old: State, cur: State, insn_idx: int) -> _Meeting:

@@ -19,7 +19,6 @@ from engine.verifier.bounds import (
     s32,
     s64,
     sync,
-    unsigned_range,
 )
 from engine.verifier.tnum import (
     M32,
@@ -33,7 +32,7 @@ from engine.verifier.tnum import (
     tnum_xor,
 )
 
-__all__ = ["alu", "sign_extend", "truncate", "zext32"]
+__all__ = ["alu", "byte_swap", "sign_extend", "truncate", "zext32"]
 
 _U32_RANGE = (0, U32_MAX)
 _S32_RANGE = (S32_MIN, S32_MAX)
@@ -96,6 +95,17 @@ def sign_extend(b: Bounds, size: int, is32: bool) -> Bounds:
     if low < 0 <= high:
         return sync(v, m, low, high, *_U64_RANGE, *_S32_RANGE, *_U32_RANGE)
     return sync(v, m, low, high, low & M64, high & M64, *_S32_RANGE, *_U32_RANGE)
+
+
+def byte_swap(b: Bounds, size: int, reverse: bool) -> Bounds:
+    """The low `size` bytes, zero-extended, in reverse order or not: what is known of the bits stays
+    known."""
+    mask = (1 << (size * 8)) - 1
+    v, m = b.v & mask, b.m & mask
+    if reverse:
+        v = int.from_bytes(v.to_bytes(size, "little"), "big")
+        m = int.from_bytes(m.to_bytes(size, "little"), "big")
+    return sync(v, m, S64_MIN, S64_MAX, 0, U64_MAX, S32_MIN, S32_MAX, 0, U32_MAX)
 
 
 def _sign_range_tnum(low: int, high: int, full: int) -> tuple[int, int]:
@@ -252,7 +262,6 @@ _OPS: dict[int, _Op] = {
     0xC0: _arsh,
 }
 _SHIFTS = frozenset((0x60, 0x70, 0xC0))
-_U32_UNKNOWN = unsigned_range(0, U32_MAX)
 
 
 def alu(op: int, a: Bounds, b: Bounds, is32: bool) -> Bounds:
@@ -263,14 +272,14 @@ def alu(op: int, a: Bounds, b: Bounds, is32: bool) -> Bounds:
     """
     transfer = _OPS.get(op)
     if transfer is None:
-        return _U32_UNKNOWN if is32 else UNKNOWN
+        return UNKNOWN
     if op in _SHIFTS:
         if is32:
             known = not b.m & M32 and b.u32max < 32
         else:
             known = not b.m and b.v < 64
         if not known:
-            return _U32_UNKNOWN if is32 else UNKNOWN
+            return UNKNOWN
     raw = transfer(a, b, is32)
     if not is32:
         return sync(*raw)

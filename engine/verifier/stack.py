@@ -78,6 +78,8 @@ def write_stack(env: Env, ptr: Reg, regno: int, off: int, size: int, value_regno
     """A store; `value_regno` is -1 for an immediate or an unknown value."""
     low, high = check_stack_bounds(env, ptr, regno, off, size, True)
     frame = env.state.frames[ptr.n]
+    whole = size == 8 and not ptr.b.m
+    env.stack_live.write(env.insn_idx, 1 << (64 * ptr.n + (-low - 1) // 8) if whole else 0)
     if ptr.b.m:
         _write_variable(env, frame, low, high + size, value_regno, insn)
         return
@@ -149,6 +151,7 @@ def read_stack(env: Env, ptr: Reg, regno: int, off: int, size: int, dst: int) ->
             env.write_reg(dst, _bytes_value(env, env.state.frames[ptr.n], low, high + size))
         return
     low, _ = check_stack_bounds(env, ptr, regno, off, size, False)
+    env.stack_live.read(env.insn_idx, ptr.n, low, low + size)
     frame = env.state.frames[ptr.n]
     spi = (-low - 1) // 8
     slot = frame.stack[spi]
@@ -226,6 +229,7 @@ def check_stack_range(
     frame = env.state.frames[ptr.n]
     if raw and not ptr.b.m:
         return low, high
+    env.stack_live.read(env.insn_idx, ptr.n, low, high + size)
     for byte in range(low, high + size):
         spi, at = (-byte - 1) // 8, -byte - 1 & 7
         slot = frame.stack[spi]

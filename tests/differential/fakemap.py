@@ -1,0 +1,37 @@
+"""A map as far as the verifier looks at one: sizes, flags, constant content."""
+
+from engine.abi.bpf import MapType
+
+__all__ = ["FakeMap"]
+
+
+class FakeMap:
+    """A `MapLike` without memory."""
+
+    def __init__(
+        self,
+        type: MapType,
+        key_size: int,
+        value_size: int,
+        max_entries: int,
+        flags: int = 0,
+        *,
+        name: str = "",
+        frozen: bool = False,
+        content: bytes | None = None,
+        inner: "FakeMap | None" = None,
+    ) -> None:
+        self.type = type
+        self.key_size = key_size
+        self.value_size = value_size
+        self.max_entries = max_entries
+        self.flags = flags
+        self.name = name
+        self.id = 0
+        self.frozen = frozen
+        self.content = content
+        self.inner = inner
+
+    def lookup(self, key: bytes) -> bytes:
+        """The content of element 0, whatever the key."""
+        return self.content if self.content is not None else bytes(self.value_size)

@@ -1,0 +1,218 @@
+"""Objects as compilers emit them, given to both verifiers: those embedded in installed binaries, and our
+examples."""
+
+import gzip
+import os
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from engine.abi.bpf import Cmd, MapType, UpdateFlag
+from engine.btf import Btf
+from engine.errors import KernelError
+from engine.isa import LD_IMM64, Insn, PseudoSrc, encode
+from engine.loader import parse_object
+from engine.loader.kernelinfo import KernelInfo, kernel_version
+from engine.loader.load import map_spec
+from engine.loader.patch import prog_spec
+from engine.loader.spec import MapDef, ObjectSpec
+from engine.progspec import MapLike, ProgSpec
+from engine.verifier import VerifierError, verify
+from tests.differential.fakemap import FakeMap
+from tests.kernel_oracle import bpf, create_map, load
+
+__all__ = ["Outcome", "compare_object", "embedded_objects", "host_kernel"]
+
+_ELF_BPF = b"\x7fELF\x02\x01\x01"
+_EM_BPF = 247
+_FREEZABLE = (MapType.ARRAY,)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One program given to both: errno of each (0: accepted), instructions walked by each, seconds of
+    ours."""
+
+    object: str
+    prog: str
+    kernel: int
+    engine: int
+    kernel_insns: int
+    engine_insns: int
+    seconds: float
+    kernel_log: str
+    engine_log: str
+
+
+def embedded_objects(path: Path) -> Iterator[bytes]:
+    """BPF objects inside a binary: libbpf's skeletons keep the whole ELF file in .rodata."""
+    data = path.read_bytes()
+    at = data.find(_ELF_BPF, 1)
+    while at > 0:
+        if struct.unpack_from("<H", data, at + 18)[0] == _EM_BPF:
+            table, count = (
+                struct.unpack_from("<Q", data, at + 40)[0],
+                struct.unpack_from("<H", data, at + 60)[0],
+            )
+            yield data[at : at + table + 64 * count]
+        at = data.find(_ELF_BPF, at + 1)
+
+
+@cache
+def host_kernel() -> KernelInfo:
+    """The running kernel: its BTF, symbols and configuration."""
+    btf: Btf | None = None
+    vmlinux = Path("/sys/kernel/btf/vmlinux")
+    if vmlinux.exists():
+        btf = Btf(vmlinux.read_bytes())
+    symbols: dict[str, int] = {}
+    for line in Path("/proc/kallsyms").read_text().splitlines():
+        address, _, name, *_ = line.split()
+        symbols.setdefault(name, int(address, 16))
+    config: dict[str, str] = {}
+    packed = Path("/proc/config.gz")
+    if packed.exists():
+        for line in gzip.decompress(packed.read_bytes()).decode().splitlines():
+            if line.startswith("CONFIG_"):
+                key, _, value = line.partition("=")
+                config[key] = value
+    major, minor, patch = (os.uname().release.split("-")[0] + ".0").split(".")[:3]
+    return KernelInfo(
+        btf, symbols.get, config, kernel_version(int(major), int(minor), int(patch)), os.cpu_count() or 1
+    )
+
+
+class _KernelObject:
+    """Maps and BTF of one object in the kernel, for as long as its programs are tried."""
+
+    def __init__(self, spec: ObjectSpec, maps: list[FakeMap]) -> None:
+        self.fds: list[int] = []
+        self.btf_fd = _load_btf(spec)
+        for definition, fake in zip(spec.maps.values(), maps, strict=True):
+            self.fds.append(_kernel_map(definition, fake))
+
+    def close(self) -> None:
+        """Give everything back."""
+        for fd in (*self.fds, self.btf_fd):
+            if fd > 0:
+                os.close(fd)
+
+
+def _load_btf(spec: ObjectSpec) -> int:
+    if spec.btf is None:
+        return 0
+    import ctypes
+
+    raw = spec.btf.data
+    buffer = ctypes.create_string_buffer(raw, len(raw))
+    fd = bpf(Cmd.BTF_LOAD, struct.pack("<QQIIII", ctypes.addressof(buffer), 0, len(raw), 0, 0, 0))
+    return max(fd, 0)
+
+
+def _kernel_map(definition: MapDef, fake: FakeMap) -> int:
+    import ctypes
+
+    inner = 0
+    if definition.inner is not None:
+        kind = MapType(definition.inner.type)
+        inner = create_map(
+            kind, definition.inner.key_size, definition.inner.value_size, definition.inner.max_entries
+        )
+    fd = create_map(fake.type, fake.key_size, fake.value_size, fake.max_entries, fake.flags, inner_fd=inner)
+    if inner > 0:
+        os.close(inner)
+    if fd < 0:
+        raise KernelError(-fd, f"map '{definition.name}'")
+    if fake.content is not None:
+        key = ctypes.create_string_buffer(4)
+        value = ctypes.create_string_buffer(fake.content, len(fake.content))
+        attr = struct.pack("<IIQQQ", fd, 0, ctypes.addressof(key), ctypes.addressof(value), UpdateFlag.ANY)
+        bpf(Cmd.MAP_UPDATE_ELEM, attr)
+    if fake.frozen:
+        bpf(Cmd.MAP_FREEZE, struct.pack("<I", fd))
+    return fd
+
+
+def _fake(spec: ObjectSpec, definition: MapDef) -> FakeMap:
+    wanted = map_spec(spec, definition, host_kernel())
+    inner = _fake(spec, definition.inner) if definition.inner is not None else None
+    return FakeMap(
+        wanted.type,
+        wanted.key_size,
+        wanted.value_size,
+        wanted.max_entries,
+        wanted.flags,
+        name=wanted.name,
+        frozen=definition.frozen,
+        content=definition.content,
+        inner=inner,
+    )
+
+
+def _with_fds(spec: ProgSpec, fds: list[int]) -> bytes:
+    """The instructions with kernel descriptors where the spec has indices."""
+    insns = list(spec.insns)
+    for i, insn in enumerate(insns):
+        if insn.code == LD_IMM64 and insn.src in (PseudoSrc.MAP_FD, PseudoSrc.MAP_VALUE):
+            insns[i] = Insn(insn.code, insn.dst, insn.src, insn.off, fds[insn.imm])
+    return encode(insns)
+
+
+def processed(log: str) -> int:
+    """Instructions walked, from the last line of a log; -1 when it has none."""
+    at = log.rfind("processed ")
+    return int(log[at:].split()[1]) if at >= 0 else -1
+
+
+def compare_object(data: bytes, name: str) -> Iterator[Outcome]:
+    """Both verdicts on every program of an object. KernelError when it cannot be parsed or its maps
+    created."""
+    spec = parse_object(data, name)
+    fakes = [_fake(spec, definition) for definition in spec.maps.values()]
+    kernel = _KernelObject(spec, fakes)
+    maps: list[MapLike] = list(fakes)
+    try:
+        for prog in spec.progs.values():
+            try:
+                wanted = prog_spec(prog, spec, maps, host_kernel())
+            except KernelError:
+                continue
+            yield _compare(name, prog.name, wanted, kernel)
+    finally:
+        kernel.close()
+
+
+def _compare(name: str, prog: str, spec: ProgSpec, kernel: _KernelObject) -> Outcome:
+    func_info = b"".join(struct.pack("<II", f.insn_off, f.type_id) for f in spec.func_info)
+    verdict = load(
+        _with_fds(spec, kernel.fds),
+        spec.type,
+        license=spec.license,
+        log_level=1,
+        expected_attach_type=spec.expected_attach_type or 0,
+        prog_flags=int(spec.flags),
+        btf_fd=kernel.btf_fd,
+        func_info=func_info if kernel.btf_fd else b"",
+        attach_btf_id=spec.attach_btf_id,
+    )
+    spec = replace(spec, line_info=())
+    start = time.perf_counter()
+    try:
+        number, log = 0, verify(spec).log
+    except VerifierError as refusal:
+        number, log = refusal.errno, refusal.log
+    seconds = time.perf_counter() - start
+    return Outcome(
+        name,
+        prog,
+        verdict.errno,
+        number,
+        processed(verdict.log),
+        processed(log),
+        seconds,
+        verdict.log,
+        log,
+    )
