@@ -205,6 +205,12 @@ def _deduce(
     if lo <= hi:
         u32min = max(u32min, lo)
         u32max = min(u32max, hi)
+    elif u32max < lo:
+        s32min = s32(u32min)
+        u32max = min(u32max, hi)
+    elif hi < u32min:
+        s32max = s32(u32max)
+        u32min = max(u32min, lo)
 
     slo, shi = s64(umin), s64(umax)
     if slo <= shi:

@@ -331,17 +331,13 @@ def _atomic_rmw(env: Env, insn: Insn, row: Opcode) -> None:
         loaded = 0 if insn.imm == Atomic.CMPXCHG else insn.src
         env.check_writable(loaded)
         env.touch(loaded)
-    base = env.regs[insn.dst]
     check_mem(env, insn.dst, insn.off, row.size, write=False, insn=insn, strict=True)
     if loaded >= 0:
         check_mem(env, insn.dst, insn.off, row.size, write=False, value=loaded, insn=insn, strict=True)
         result = env.regs[loaded]
         if result.type == SCALAR and row.size < 8:
             env.regs[loaded] = result.with_bounds(truncate(result.b, row.size))
-    kept = env.regs[insn.dst]
-    env.regs[insn.dst] = base
     check_mem(env, insn.dst, insn.off, row.size, write=True, insn=insn, strict=True)
-    env.regs[insn.dst] = kept
 
 
 def do_ld_abs(env: Env, insn: Insn, row: Opcode) -> None:
