@@ -21,9 +21,7 @@ from bpffs.report import report_file
 from bpffs.service import serve_tree
 from bpffs.tree import mount_tree
 from engine.machine import Machine
-from engine.probes.fire import syscall_enter, syscall_exit
-from engine.probes.wanted import syscall_wanted
-from engine.tracees import Handlers, Tracer
+from engine.tracees import Tracer
 from tracefs import Tracefs
 
 __all__ = ["Daemon", "main"]
@@ -39,13 +37,14 @@ class Daemon:
 
     def __init__(self) -> None:
         self.machine = Machine()
-        self.tracer = Tracer(self.machine, Handlers(syscall_wanted, syscall_enter, syscall_exit))
+        self.tracer = Tracer(self.machine)
+        self.machine.vfs.is_attached = lambda tid: tid in self.tracer.threads()
         self.tracefs = Tracefs(self.machine)
         self.bpf = BpfFs(self.machine)
         self.tree = mount_tree(
             bpf=self.bpf.root,
             tracing=self.tracefs.root,
-            vmlinux=self.machine.kernel.btf() if hasattr(self.machine.kernel,"btf") else None,
+            vmlinux=self.machine.kernel.btf() if hasattr(self.machine.kernel, "btf") else None,
             procs=procs_file(self.tracer),
             report=report_file(self.machine, self.tracer),
         )
@@ -58,6 +57,7 @@ class Daemon:
             directory,
             ready=ready,
             before_unmount=self.tracer.stop,
+            hits=self.machine.vfs,
             background=(self._wake, self._keep_house),
         )
 

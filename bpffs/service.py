@@ -10,6 +10,7 @@ import trio
 from bpffs.fuse import session
 from bpffs.fuse.attributes import Owners
 from bpffs.fuse.calls import Calls
+from bpffs.fuse.hits import Hits, Watch
 from bpffs.fuse.operations import Operations
 from engine.kernfs import Dir
 
@@ -32,16 +33,18 @@ async def serve_tree(
     *,
     ready: Callable[[], None],
     before_unmount: Callable[[], None],
+    hits: Hits,
     background: Sequence[Callable[[], Awaitable[None]]] = (),
 ) -> None:
     """Mount `root` on `directory` and serve it until it is unmounted or SIGTERM, SIGINT or SIGHUP arrives.
 
     `ready` runs once the mount answers. `background` tasks run beside it and are cancelled at its end.
+    `hits` is told of file operations on the mount.
     `before_unmount` runs in a worker thread when a signal ends the mount, while it still answers.
     Raises MountError.
     """
     calls = Calls()
-    operations = Operations(root, calls, Owners(os.geteuid(), os.getegid()))
+    operations = Operations(root, calls, Owners(os.geteuid(), os.getegid()), Watch(hits, directory))
 
     async def end() -> None:
         await trio.to_thread.run_sync(before_unmount)

@@ -8,6 +8,7 @@ import pyfuse3
 from bpffs.fuse.answers import answering
 from bpffs.fuse.attributes import Owners, attributes
 from bpffs.fuse.calls import Calls
+from bpffs.fuse.hits import Operation, Watch
 from bpffs.fuse.inodes import InodeTable
 from bpffs.fuse.openfiles import OpenFiles
 from engine.errors import KernelError
@@ -35,12 +36,13 @@ class Namespace(pyfuse3.Operations):
 
     supports_dot_lookup = False
 
-    def __init__(self, root: Dir, calls: Calls, owners: Owners) -> None:
+    def __init__(self, root: Dir, calls: Calls, owners: Owners, watch: Watch) -> None:
         super().__init__()
         self.inodes = InodeTable(root)
         self.files = OpenFiles()
         self.calls = calls
         self.owners = owners
+        self.watch = watch
         self._listings: dict[int, tuple[int, Dir, _Listing]] = {}
         self._next_listing = 0
 
@@ -48,6 +50,25 @@ class Namespace(pyfuse3.Operations):
         """Count a lookup of `node` and describe it."""
         number = self.inodes.refer(parent, name, node)
         return attributes(number, node, self.owners, self.inodes.node(parent))
+
+    def seen(
+        self,
+        operation: str,
+        ctx: pyfuse3.RequestContext,
+        inode: int,
+        name: str = "",
+        *,
+        new: tuple[int, str] | None = None,
+        flags: int = 0,
+    ) -> Operation:
+        """The context of an operation on `name` in directory number `inode`, or on that inode itself."""
+        return self.watch.operation(
+            operation,
+            (ctx.pid, ctx.uid, ctx.gid),
+            lambda: f"{self.inodes.path(inode)}/{name}",
+            new_path=(lambda: "/".join((self.inodes.path(new[0]), new[1]))) if new is not None else None,
+            flags=flags,
+        )
 
     async def lookup(
         self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
@@ -109,7 +130,8 @@ class Namespace(pyfuse3.Operations):
         with answering("mkdir"):
             directory, text = self.inodes.directory(parent_inode), file_name(name)
             caller = self.owners.caller(ctx)
-            node = await self.calls.run(directory, directory.mkdir, text, mode & 0o7777, caller)
+            with self.seen("vfs_mkdir", ctx, parent_inode, text, flags=mode & 0o7777):
+                node = await self.calls.run(directory, directory.mkdir, text, mode & 0o7777, caller)
             return self._entry(parent_inode, text, node)
 
     async def symlink(
@@ -132,13 +154,15 @@ class Namespace(pyfuse3.Operations):
 
     async def unlink(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         with answering("unlink"):
-            directory = self.inodes.directory(parent_inode)
-            await self.calls.run(directory, directory.unlink, file_name(name), self.owners.caller(ctx))
+            directory, text = self.inodes.directory(parent_inode), file_name(name)
+            with self.seen("vfs_unlink", ctx, parent_inode, text):
+                await self.calls.run(directory, directory.unlink, text, self.owners.caller(ctx))
 
     async def rmdir(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         with answering("rmdir"):
-            directory = self.inodes.directory(parent_inode)
-            await self.calls.run(directory, directory.rmdir, file_name(name), self.owners.caller(ctx))
+            directory, text = self.inodes.directory(parent_inode), file_name(name)
+            with self.seen("vfs_rmdir", ctx, parent_inode, text):
+                await self.calls.run(directory, directory.rmdir, text, self.owners.caller(ctx))
 
     async def rename(
         self,
@@ -152,10 +176,11 @@ class Namespace(pyfuse3.Operations):
         with answering("rename"):
             directory = self.inodes.directory(parent_inode_old)
             to = self.inodes.directory(parent_inode_new)
-            caller = self.owners.caller(ctx)
-            await self.calls.run(
-                directory, directory.rename, file_name(name_old), to, file_name(name_new), flags, caller
-            )
+            old, new, caller = file_name(name_old), file_name(name_new), self.owners.caller(ctx)
+            with self.seen(
+                "vfs_rename", ctx, parent_inode_old, old, new=(parent_inode_new, new), flags=flags
+            ):
+                await self.calls.run(directory, directory.rename, old, to, new, flags, caller)
 
     async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
         with answering("opendir"):

@@ -15,16 +15,29 @@ __all__ = ["OpenFile", "OpenFiles"]
 class OpenFile:
     """One open: the node, its handle, who opened it, and the poller that waits for it."""
 
-    def __init__(self, node: Node, handle: Handle, inode: int, name: str, flags: int, tid: int) -> None:
+    def __init__(
+        self, node: Node, handle: Handle, inode: int, path: str, flags: int, who: tuple[int, int, int]
+    ) -> None:
         self.node = node
         self.handle = handle
         self.inode = inode
-        self.name = name
-        self.tid = tid
+        self.path = path
+        self.flags = flags
+        self.tid, self.uid, self.gid = who
         self.nonblocking = bool(flags & os.O_NONBLOCK)
         self._poller: pyfuse3.PollHandle | None = None
         self._queue: WaitQueue | None = None
         self._token = 0
+
+    @property
+    def name(self) -> str:
+        """The last part of the path that it was opened by."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def who(self) -> tuple[int, int, int]:
+        """Thread, user and group of who opened it; the thread of who waited last."""
+        return self.tid, self.uid, self.gid
 
     def poll(self, poller: pyfuse3.PollHandle | None, lot: ParkingLot) -> int:
         """The mask that holds now; `poller`, if there is one, is told once when it may have changed."""

@@ -134,6 +134,17 @@ def _thread_and_nap() -> str:
     return f"{threading.current_thread() is threading.main_thread()}\n"
 
 
+class Recorded:
+    """Writes every hit of vfs_mkdir, vfs_rename and vfs_read to standard error."""
+
+    def armed(self, name: str) -> bool:
+        return name in ("vfs_mkdir", "vfs_rename", "vfs_read")
+
+    def hit(self, name: str, tid: int, uid: int, gid: int, path: str, ret: int, **more: object) -> None:
+        del more["start_ns"]
+        print(name, tid, uid, gid, os.path.basename(path), ret, more, file=sys.stderr, flush=True)
+
+
 def small_tree() -> Dir:
     """Every kind of node that the adapter knows."""
     pipe = Pipe()
@@ -163,6 +174,7 @@ def main() -> None:
             small_tree(),
             sys.argv[1],
             ready=lambda: print("ready", flush=True),
+            hits=Recorded(),
             before_unmount=lambda: print("ending", flush=True),
         )
 

@@ -120,3 +120,17 @@ def test_large_directories_are_listed_whole(small: Path) -> None:
 def test_statfs(small: Path) -> None:
     found = os.statvfs(small)
     assert (found.f_bsize, found.f_blocks, found.f_namemax) == (4096, 0, 255)
+
+
+def test_operations_are_reported_with_their_results(small: Path, small_log: Path) -> None:
+    (small / "hello").read_bytes()
+    with pytest.raises(OSError, match="Input/output"):
+        (small / "broken").read_bytes()
+    (small / "notes" / "a").mkdir(mode=0o700)
+    (small / "notes" / "a").rename(small / "notes" / "b")
+    who = f"{os.getpid()} {os.getuid()} {os.getgid()}"
+    lines = [line for line in small_log.read_text().splitlines() if line.startswith("vfs_")]
+    assert lines[0].startswith(f"vfs_read {who} hello 13 {{'new_path': '', 'flags': ")
+    assert lines[-2] == f"vfs_mkdir {who} a 0 {{'new_path': '', 'flags': 448, 'count': 0, 'pos': 0}}"
+    assert lines[-1].startswith(f"vfs_rename {who} a 0 {{'new_path': '")
+    assert "/notes/b'" in lines[-1]
