@@ -35,8 +35,8 @@ def test_examples_load(machine: Machine, name: str) -> None:
 def test_maps_have_their_types(machine: Machine) -> None:
     loaded = load_object(example("latency"), machine, name="latency")
     total = loaded.maps["total"]
-    assert total.btf is not None
     assert total.btf is loaded.spec.btf
+    assert total.btf is not None
     assert total.btf.resolve(total.btf_value_type_id).name == "total"
 
 
