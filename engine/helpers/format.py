@@ -106,9 +106,12 @@ def _string(env: int, out: int, address: int, kind: int, plain: int) -> int:
     if length < 0:
         length = 1
     put64(out + Out.ROOM, u64(out + Out.ROOM) + length)
-    if not plain:
-        put64(out + Out.WIDTH, 0)
-    put_text(out, text, length - 1)
+    if plain:
+        return put_text(out, text, length - 1)
+    # bstr_printf copies what was a %p as it is, and where the text is cut already, not at all.
+    put64(out + Out.WIDTH, 0)
+    if ult(u64(out + Out.LENGTH), u64(out + Out.SIZE)):
+        put_text(out, text, length - 1)
     return 0
 
 

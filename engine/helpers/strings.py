@@ -135,5 +135,8 @@ def snprintf(env: int, out: int, size: int, fmt: int, args: int, args_size: int)
     """Format into `out`; length of the whole text with its NUL, even where it was cut. -EINVAL."""
     if args_size & 7 or uge(args_size, _MAX_VARARGS * 8 + 1) or (args_size != 0 and args == 0):
         return _EINVAL
-    length = bprintf(env, out, size, fmt, 0xFFFF_FFFF, args, args_size >> 3)
-    return length if length < 0 else length + 1
+    # Nothing is written when the format is refused: a first pass with no room finds out.
+    length = bprintf(env, 0, 0, fmt, 0xFFFF_FFFF, args, args_size >> 3)
+    if length < 0:
+        return length
+    return bprintf(env, out, size, fmt, 0xFFFF_FFFF, args, args_size >> 3) + 1
