@@ -155,7 +155,7 @@ def test_clocks(files: Files) -> None:
         ("mono", r" +\d+\.\d{6}"),
         ("mono_raw", r" +\d+\.\d{6}"),
         ("boot", r" +\d+\.\d{6}"),
-        ("tai", r" +\d{10}\.\d{6}"),
+        ("tai", r"\d{10}\.\d{6}"),
     ):
         files.append("trace_marker", "before")
         assert store(files, "trace_clock", f" {name}\n") == 0
