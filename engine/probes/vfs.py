@@ -21,9 +21,10 @@ from engine.probes.vfsfire import vfs_dentry_call, vfs_file_call, vfs_fire, vfs_
 if TYPE_CHECKING:
     from engine.machine import Machine
 
-__all__ = ["VfsHits"]
+__all__ = ["QUEUE_LENGTH", "VfsHits"]
 
-_QUEUE_LENGTH = 4096
+QUEUE_LENGTH = 4096
+"""Hits that may wait; more are dropped and counted."""
 _OPERATIONS = {call.function.name: i for i, call in enumerate(MOUNT_CALLS)}
 _ALSO_BY_SYSCALL = frozenset({"vfs_open", "vfs_read", "vfs_write"})
 """Functions that an attached process's own system calls report."""
@@ -63,7 +64,7 @@ class VfsHits:
 
     def __init__(self, machine: "Machine") -> None:
         self._machine = machine
-        self._queue: queue.Queue[_Hit | None] = queue.Queue(_QUEUE_LENGTH)
+        self._queue: queue.Queue[_Hit | None] = queue.Queue(QUEUE_LENGTH)
         self._thread: threading.Thread | None = None
         self._busy = threading.Lock()
         self.is_attached: Callable[[int], bool] = lambda tid: False
