@@ -19,7 +19,6 @@ from engine.verifier import PtrClass, Subprog, Verified
 
 __all__ = ["Code", "compile_bpf", "module_text"]
 
-_VERSION = "bpf 1"
 _LARGE = 4096
 """Instructions beyond which less optimisation keeps the time to load in bounds."""
 _MAY_GOTO_LOOPS = 8 << 20
@@ -50,7 +49,7 @@ def compile_bpf(
     unit = Unit(verified, helpers, arguments)
     level = 2 if len(verified.insns) <= _LARGE else 1
     if cached:
-        image = cached_object(f"{_VERSION} {arguments} {unit.key()}", lambda: module_text(unit), level=level)
+        image = cached_object(f"bpf {arguments} {unit.key()}", lambda: module_text(unit), level=level)
     else:
         image = codegen.object_of(module_text(unit), level=level)
     addresses, tracker = codegen.link_tracked(image, ["prog"], unit.imports())
@@ -150,9 +149,10 @@ class _Function:
             return
         target = jump_target(insn, index)
         assert target is not None
-        if row.form is Form.GOTO:
+        alive = [at for at in (target, index + 1) if self._unit.verified.aux[at].seen]
+        if row.form is Form.GOTO or len(alive) == 1:
             b.flush()
-            b.do(f"br label %{self._name(target)}")
+            b.do(f"br label %{self._name(target if row.form is Form.GOTO else alive[0])}")
             return
         test = bpf_ops.condition(b, insn, row) if row.form is Form.JUMP else self._exhausted(index)
         b.flush()
@@ -177,8 +177,10 @@ class _Function:
             case Form.END | Form.BSWAP:
                 bpf_ops.emit_end(b, insn, row)
             case Form.LOAD:
-                guarded = self._unit.verified.aux[index].ptr is PtrClass.BTF
-                (bpf_mem.emit_guarded_load if guarded else bpf_mem.emit_load)(b, insn, row)
+                if self._unit.verified.aux[index].ptr is PtrClass.BTF:
+                    bpf_mem.emit_guarded_load(b, insn, row)
+                else:
+                    bpf_mem.emit_load(self._unit, b, insn, row)
             case Form.STORE:
                 bpf_mem.emit_store(b, insn, row)
             case Form.ATOMIC:
@@ -198,6 +200,8 @@ class _Function:
             number = self._unit.map_number(aux.map)
             value = insn.src in (PseudoSrc.MAP_VALUE, PseudoSrc.MAP_IDX_VALUE)
             pointer = b.gep(f"@map.{number}.data", aux.map_off) if value else f"@map.{number}"
+            if value:
+                b.places[pointer] = (number, aux.map_off)
             b.set(insn.dst, b.value(f"ptrtoint ptr {pointer} to i64"), pointer)
         elif insn.src == PseudoSrc.FUNC:
             assert aux.target is not None

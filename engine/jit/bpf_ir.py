@@ -13,7 +13,10 @@ INT = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
 
 
 class Body:
-    """One function under construction. Values are LLVM operands as text: `%v7`, `42`, `@name`."""
+    """One function under construction. Values are LLVM operands as text: `%v7`, `42`, `@name`.
+
+    `places` tells of pointers to a constant place in a map's values: (number of the map, offset).
+    """
 
     def __init__(self, name: str, parameters: list[str], *, linkage: str = "internal") -> None:
         self.name = name
@@ -22,6 +25,7 @@ class Body:
         self.entry: list[str] = []
         self.lines: list[str] = []
         self.views = 0
+        self.places: dict[str, tuple[int, int]] = {}
         self._serial = 0
         self._words: dict[int, str] = {}
         self._halves: dict[int, str] = {}
@@ -130,4 +134,10 @@ class Body:
 
     def gep(self, pointer: str, offset: int | str) -> str:
         """`pointer` plus `offset` bytes."""
-        return pointer if offset in (0, "0") else self.value(f"getelementptr i8, ptr {pointer}, i64 {offset}")
+        if offset in (0, "0"):
+            return pointer
+        moved = self.value(f"getelementptr i8, ptr {pointer}, i64 {offset}")
+        if pointer in self.places and isinstance(offset, int):
+            number, at = self.places[pointer]
+            self.places[moved] = (number, at + offset)
+        return moved

@@ -8,6 +8,7 @@ from engine.abi.ctx import SkBuff
 from engine.env import Ctl, Env
 from engine.isa import Atomic, Form, Insn, Opcode
 from engine.jit.bpf_ir import INT, Body
+from engine.jit.bpf_unit import Unit
 from engine.memory import KERNEL_BASE, WINDOW_BASE
 
 __all__ = ["emit_atomic", "emit_guarded_load", "emit_load", "emit_packet_load", "emit_store"]
@@ -35,9 +36,16 @@ def _narrowed(b: Body, insn: Insn, row: Opcode) -> str:
     return word if row.size == 8 else b.value(f"trunc i64 {word} to {INT[row.size]}")
 
 
-def emit_load(b: Body, insn: Insn, row: Opcode) -> None:
-    """dst = *(size *)(src + off)."""
-    value = b.value(f"load {INT[row.size]}, ptr {_address(b, insn.src, insn.off)}, align 1")
+def emit_load(unit: Unit, b: Body, insn: Insn, row: Opcode) -> None:
+    """dst = *(size *)(src + off); a constant where the map can never change."""
+    where = _address(b, insn.src, insn.off)
+    number, offset = b.places.get(where, (-1, 0))
+    content = unit.content(number) if number >= 0 else None
+    if content is not None and 0 <= offset <= len(content) - row.size:
+        known = int.from_bytes(content[offset : offset + row.size], "little", signed=row.signed)
+        b.set(insn.dst, str(known))
+        return
+    value = b.value(f"load {INT[row.size]}, ptr {where}, align 1")
     b.set(insn.dst, _extended(b, value, row.size, row.signed))
 
 

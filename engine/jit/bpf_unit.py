@@ -12,9 +12,11 @@ the same program over maps of the same shape, so it can be cached; addresses are
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Protocol, cast
 
-from engine.abi.bpf import FuncId, MapType
+from engine.abi.bpf import FuncId, MapCreateFlag, MapType
 from engine.env import peek32, peek64
 from engine.isa import Form, Insn, PseudoSrc, encode
 from engine.jit.build import new_module
@@ -64,6 +66,15 @@ _EMITTED = frozenset((FuncId.tail_call, FuncId.loop))
 _FLAT = frozenset((MapType.ARRAY, MapType.PERCPU_ARRAY))
 
 
+@cache
+def _compiler_digest() -> bytes:
+    """Digest of what code depends on besides the program: the compiler's sources and the layouts."""
+    here = Path(__file__).parent
+    sources = [*sorted(here.glob("*.py")), here.parent / "env.py", here.parent / "memory.py"]
+    sources += [here.parent / "maps" / "header.py", here.parent / "abi" / "ctx.py"]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).digest()
+
+
 class Unit:
     """A program being compiled."""
 
@@ -75,6 +86,7 @@ class Unit:
         self.declared: dict[str, int] = {}
         self._subprogs = {sub.start: i for i, sub in enumerate(verified.subprogs)}
         self._numbers = {id(used): i for i, used in enumerate(verified.used_maps)}
+        self._templates = {id(getattr(used, "inner", None)) for used in verified.used_maps}
 
     def subprog(self, start: int) -> tuple[str, Subprog]:
         """Symbol and description of the subprogram that begins at `start`."""
@@ -85,7 +97,22 @@ class Unit:
         """Which of `Verified.used_maps` it is."""
         return self._numbers[id(used)]
 
+    def content(self, number: int) -> bytes | None:
+        """What map `number` holds for ever, where nobody can write any more (`bpf_map_is_rdonly`)."""
+        used = self.verified.used_maps[number]
+        constant = used.type == MapType.ARRAY and used.frozen and used.flags & MapCreateFlag.RDONLY_PROG
+        return used.lookup(bytes(4)) if constant else None
+
     # Helpers
+
+    def call_map(self, index: int) -> MapLike | None:
+        """The map that the call at `index` always works on.
+
+        None also for the template of a map of maps: the call may be on another map like it.
+        """
+        used = self.verified.aux[index].call_map
+        known = id(used) in self._numbers and id(used) not in self._templates
+        return used if known else None
 
     def helper_calls(self) -> list[tuple[int, Insn]]:
         """Index and instruction of every helper call that some path reaches."""
@@ -105,16 +132,16 @@ class Unit:
 
     def flat_map(self, index: int, number: int) -> NativeMap | None:
         """The array that the lookup at `index` always goes to, when its elements lie one after the other."""
-        used = self.verified.aux[index].call_map
+        used = self.call_map(index)
         if number == FuncId.map_lookup_elem and used is not None and used.type in _FLAT:
             return cast(NativeMap, used)
         return None
 
     def included(self, index: int, number: int) -> Included | None:
         """The native that replaces the helper call at `index` inside the module; None: call across."""
-        if number in _EMITTED or self.flat_map(index, number):
+        if number in _EMITTED or self.flat_map(index, number) is not None:
             return None
-        used = self.verified.aux[index].call_map
+        used = self.call_map(index)
         if used is not None and number in _SHAPED:
             name, arity = _SHAPED[FuncId(number)]
             known = cast(NativeMap, used)
@@ -151,16 +178,17 @@ class Unit:
         """A digest of all that the module's code depends on."""
         verified = self.verified
         digest = hashlib.sha256(encode(verified.insns))
-        for aux in verified.aux:
-            maps = [None if m is None else self._numbers.get(id(m)) for m in (aux.map, aux.call_map)]
+        digest.update(_compiler_digest())
+        for index, aux in enumerate(verified.aux):
+            maps = [self._numbers.get(id(used)) for used in (aux.map, self.call_map(index))]
             facts = (aux.seen, aux.map_off, aux.target, aux.const_key, aux.call_subprog, int(aux.ptr), maps)
             digest.update(repr(facts).encode())
         for sub in verified.subprogs:
             digest.update(repr((sub.start, sub.end, sub.stack_depth)).encode())
-        for used in verified.used_maps:
+        for number, used in enumerate(verified.used_maps):
             known = cast(NativeMap, used)
             shape = (int(known.type), known.key_size, known.value_size, known.max_entries, *known.shape)
-            digest.update(repr(shape).encode())
+            digest.update(repr(shape).encode() + (self.content(number) or b""))
         natives = [
             wanted.native
             for index, insn in self.helper_calls()

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from engine.abi.bpf import MapType
+from engine.abi.bpf import MapCreateFlag, MapType
 from engine.abi.ctx import SkBuff
 from engine.env import Env, peek64, poke32, poke64
 from engine.helpers import HELPERS
 from engine.interp import Fault, Interpreter, Memory
-from engine.jit.bpf import compile_bpf
+from engine.jit.bpf import compile_bpf, module_text
+from engine.jit.bpf_unit import Unit
 from engine.machine import Machine
 from engine.maps import Map, MapSpec, create_map
 from engine.maps.header import MapHdr
@@ -349,3 +350,52 @@ def test_the_interpreter_checks_accesses(env: int) -> None:
 def test_may_goto_ends_endless_loops(env: int) -> None:
     program = trusted("r0 = 0\ntop: r0 += 1\nmay_goto pc+1\ngoto top\nexit")
     assert run_native(program, 0, env) == (8 << 20) + 1
+
+
+def test_loads_from_a_map_that_cannot_change_are_constants(
+    machine: Machine, env: int, engine: Engine
+) -> None:
+    flags = MapCreateFlag.RDONLY_PROG
+    used = create_map(MapSpec(MapType.ARRAY, 4, 16, 1, flags, "m"), machine)
+    used.update(key(0), bytes(range(240, 256)))
+    used.freeze()
+    text = "r1 = map_value[0][0]+4\nr0 = *({} *)(r1 +{})\nexit"
+    expected = {
+        ("u8", 3): 247,
+        ("s8", 3): -9 & _U64,
+        ("u64", 4): int.from_bytes(range(248, 256), "little"),
+        ("s32", -4): int.from_bytes(range(240, 244), "little", signed=True) & _U64,
+    }
+    for (size, offset), value in expected.items():
+        program = trusted(text.format(size, offset), [used])
+        assert engine(program, 0, env) == value
+        assert ", align 1\n" not in module_text(Unit(program, HELPERS))
+
+
+def test_maps_like_a_template_are_not_taken_for_it(machine: Machine) -> None:
+    template, other = (a_map(machine, MapType.ARRAY) for _ in range(2))
+    outer = create_map(MapSpec(MapType.ARRAY_OF_MAPS, 4, 4, 1, name="o", inner=template), machine)
+    text = "r2 = r10\nr2 += -4\nr1 = map_fd[0]\ncall bpf_map_lookup_elem\nexit"
+    assert Unit(trusted(text, [template]), HELPERS).call_map(4) is template
+    assert Unit(trusted(text, [template, outer]), HELPERS).call_map(4) is None
+    assert Unit(trusted(text, [other, outer]), HELPERS).call_map(4) is other
+
+
+def test_dead_branches_are_left_out(env: int) -> None:
+    program = trusted("if r1 == 0x5 goto dead\nr0 = 1\nexit\ndead: r0 = 2\nexit")
+    program.aux[3].seen = program.aux[4].seen = False
+    assert run_native(program, 5, env) == 1
+
+
+def test_code_is_named_by_all_it_depends_on(machine: Machine) -> None:
+    small, large = a_map(machine, MapType.ARRAY), a_map(machine, MapType.ARRAY, entries=9)
+    text = _LOOKUP.format(key=1)
+    keys = {
+        Unit(trusted(text, [small]), HELPERS).key(),
+        Unit(trusted(text, [large]), HELPERS).key(),
+        Unit(trusted(text.replace("-1", "-2"), [small]), HELPERS).key(),
+        Unit(trusted(text, [small], keys={5: 1}), HELPERS).key(),
+    }
+    assert len(keys) == 4
+    twin = a_map(machine, MapType.ARRAY)
+    assert Unit(trusted(text, [twin]), HELPERS).key() in keys
