@@ -80,7 +80,8 @@ def host_of(env: int, address: int, size: int) -> int:
             return _EFAULT
     else:
         host = address
-        if _within(host, size, u64(env + Env.REGS), _REGS_SIZE):
+        regs = u64(env + Env.REGS)
+        if regs != 0 and _within(host, size, regs, _REGS_SIZE):
             return host << 1
         in_window = _within(host, size, WINDOW_BASE, WINDOW_SIZE)
         if not in_window and not _within(host, size, frame, _STACK_REACH):
@@ -94,9 +95,9 @@ def host_of(env: int, address: int, size: int) -> int:
 @native
 def read_kernel(env: int, to: int, address: int, size: int) -> int:
     """Copy `size` bytes at a kernel address, or a host address the program knows: 0, -ERANGE, -EFAULT."""
-    if size == 0:
-        return 0
     found = host_of(env, address, size)
+    if size == 0 and found != _ERANGE:
+        return 0
     if found < 0:
         return found
     if found & 1:

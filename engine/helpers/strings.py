@@ -72,12 +72,14 @@ def _parse(text: int, size: int, flags: int, out: int, signed: int) -> int:
         at += 1
     if at >= size:
         return _EINVAL
-    zero = u8(text + at) == 48
-    hex_mark = zero and at + 2 < size and (u8(text + at + 1) | 32) == 120 and _digit(u8(text + at + 2)) < 16
-    if base == 0:
-        base = (16 if hex_mark else 8) if zero else 10
-    if base == 16 and hex_mark:
-        at += 2
+    if u8(text + at) == 48:
+        marked = at + 1 < size and (u8(text + at + 1) | 32) == 120
+        if base == 0:
+            base = 16 if marked and at + 2 < size and _digit(u8(text + at + 2)) < 16 else 8
+        if base == 16 and marked:
+            at += 2
+    elif base == 0:
+        base = 10
     number = 0
     digits = 0
     while at < size and _digit(u8(text + at)) < base:

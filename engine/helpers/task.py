@@ -42,7 +42,7 @@ def get_current_comm(env: int, buffer: int, size: int) -> int:
     return 0
 
 
-@helper(Proto(FuncId.get_current_task, "bpf_get_current_task", Ret.INTEGER))
+@helper(Proto(FuncId.get_current_task, "bpf_get_current_task", Ret.INTEGER, gpl_only=True))
 @native(inline=True)
 def get_current_task(env: int) -> int:
     """Address of the current task_struct, as a number."""
@@ -54,6 +54,7 @@ def get_current_task(env: int) -> int:
         FuncId.get_current_task_btf,
         "bpf_get_current_task_btf",
         Ret.PTR_TO_BTF_ID,
+        gpl_only=True,
         btf_id="task_struct",
     )
 )
