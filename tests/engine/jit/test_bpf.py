@@ -359,7 +359,7 @@ def test_loads_from_a_map_that_cannot_change_are_constants(
     used = create_map(MapSpec(MapType.ARRAY, 4, 16, 1, flags, "m"), machine)
     used.update(key(0), bytes(range(240, 256)))
     used.freeze()
-    text = "r1 = map_value[0][0]+4\nr0 = *({} *)(r1 +{})\nexit"
+    text = "r1 = map_value[0][0]+4\nr0 = *({} *)(r1 {:+d})\nexit"
     expected = {
         ("u8", 3): 247,
         ("s8", 3): -9 & _U64,
