@@ -1,8 +1,8 @@
 """Walking an ALU instruction: moves, byte swaps, arithmetic on scalars and pointers (`check_alu_op`)."""
 
 from engine.isa import Alu, Form, Insn, Opcode
-from engine.verifier.bounds import unsigned_range
-from engine.verifier.env import Env
+from engine.verifier.bounds import Bounds, const_bounds, s32, unsigned_range
+from engine.verifier.env import Env, push_branch
 from engine.verifier.pointer import pointer_alu
 from engine.verifier.precision import mark_chain_precision
 from engine.verifier.regs import (
@@ -14,11 +14,12 @@ from engine.verifier.regs import (
     scalar,
 )
 from engine.verifier.scalar import alu, byte_swap, sign_extend, zext32
-from engine.verifier.tnum import M32
+from engine.verifier.tnum import M32, M64
 
 __all__ = ["do_alu", "linked_source"]
 
 _S32_MAX = (1 << 31) - 1
+_FORKS = (Alu.AND, Alu.OR)
 _WORD = unsigned_range(0, M32)
 
 
@@ -134,6 +135,8 @@ def _binary(env: Env, insn: Insn, row: Opcode) -> None:
             env.invalid(f"invalid shift {insn.imm}")
     env.check_writable(insn.dst)
     if dst.type == SCALAR and src.type == SCALAR:
+        if row.op in _FORKS and not src.b.m:
+            dst = _fork(env, insn.dst, dst)
         env.regs[insn.dst] = _scalars(row, dst, src)
         return
     if dst.type != SCALAR and src.type != SCALAR:
@@ -151,6 +154,29 @@ def _binary(env: Env, insn: Insn, row: Opcode) -> None:
     if row.reg:
         other = env.regs[insn.src if ptr is dst else insn.dst]
     env.regs[insn.dst] = pointer_alu(env, insn, ptr, other)
+
+
+def _fork(env: Env, number: int, reg: Reg) -> Reg:
+    """A mask of all ones or none is walked once as each: the operand here, which is -1; the other, 0, is
+    put aside
+    (`maybe_fork_scalars`)."""
+    b = reg.b
+    if b.smin == -1 and b.smax == 0:
+        ones, none = const_bounds(-1), const_bounds(0)
+    elif b.s32min == -1 and b.s32max == 0:
+        ones, none = _with_low_half(b, M32), _with_low_half(b, 0)
+    else:
+        return reg
+    other = push_branch(env, env.insn_idx, env.insn_idx)
+    other.cur.regs[number] = reg.with_bounds(none)
+    return reg.with_bounds(ones)
+
+
+def _with_low_half(b: Bounds, low: int) -> Bounds:
+    """The same with the low 32 bits known; the rest is not made to agree."""
+    high = M64 ^ M32
+    signed = s32(low)
+    return Bounds((b.v & high) | low, b.m & high, b.smin, b.smax, b.umin, b.umax, signed, signed, low, low)
 
 
 def _scalars(row: Opcode, dst: Reg, src: Reg) -> Reg:

@@ -12,10 +12,11 @@ from engine.verifier.result import InsnAux, Subprog
 from engine.verifier.stacklive import StackLiveness
 from engine.verifier.state import Frame, Hist, State
 
-__all__ = ["COMPLEXITY_LIMIT", "MAX_CALL_FRAMES", "Env", "Explored", "Pending", "Reject"]
+__all__ = ["COMPLEXITY_LIMIT", "MAX_CALL_FRAMES", "Env", "Explored", "Pending", "Reject", "push_branch"]
 
 COMPLEXITY_LIMIT = 1_000_000
 MAX_CALL_FRAMES = 8
+_MAX_PENDING = 8192
 
 
 class Reject(Exception):
@@ -204,3 +205,15 @@ class Env:
             entry = Hist(self.insn_idx, self.prev_insn_idx, stack, linked, pointers)
             self.state.history.append(entry)
         self.hist = entry
+
+
+def push_branch(env: Env, insn_idx: int, prev_insn_idx: int) -> State:
+    """Put a copy of the state aside, to be walked from `insn_idx` on (`push_stack`)."""
+    other = env.state.copy()
+    env.pending.append(Pending(other, insn_idx, prev_insn_idx, env.log.pos))
+    if len(env.pending) > _MAX_PENDING:
+        env.reject(errno.E2BIG, f"The sequence of {len(env.pending)} jumps is too complex.")
+    if other.parent is not None:
+        other.parent.branches += 1
+    other.branches = 1
+    return other

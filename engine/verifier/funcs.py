@@ -5,8 +5,7 @@ import errno
 from engine.abi.bpf import FuncId
 from engine.progspec import MapLike
 from engine.verifier.bounds import UNKNOWN
-from engine.verifier.env import MAX_CALL_FRAMES, Env
-from engine.verifier.jumps import push_branch
+from engine.verifier.env import MAX_CALL_FRAMES, Env, push_branch
 from engine.verifier.precision import mark_chain_precision
 from engine.verifier.regs import (
     NOT_INIT,

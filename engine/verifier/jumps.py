@@ -1,10 +1,8 @@
 """Walking a conditional jump: is it decided, and what does each way teach (`check_cond_jmp_op`)."""
 
-import errno
-
 from engine.isa import Insn, Jmp, Opcode
 from engine.verifier.bounds import const_bounds
-from engine.verifier.env import Env, Pending
+from engine.verifier.env import Env, push_branch
 from engine.verifier.links import LinkedRegs, collect_links, sync_links
 from engine.verifier.packets import match_packet_pointers, packet_branch_taken
 from engine.verifier.precision import mark_chain_precision
@@ -14,9 +12,8 @@ from engine.verifier.state import Slot, State
 from engine.verifier.tnum import M32, M64
 from engine.verifier.trace import print_insn_state
 
-__all__ = ["do_jump", "push_branch"]
+__all__ = ["do_jump"]
 
-_MAX_PENDING = 8192
 _JEQ, _JNE = int(Jmp.JEQ), int(Jmp.JNE)
 _NEVER_NULL = frozenset(
     {
@@ -29,18 +26,6 @@ _NEVER_NULL = frozenset(
         RegType.FUNC,
     }
 )
-
-
-def push_branch(env: Env, insn_idx: int, prev_insn_idx: int) -> State:
-    """Put a copy of the state aside, to be walked from `insn_idx` on (`push_stack`)."""
-    other = env.state.copy()
-    env.pending.append(Pending(other, insn_idx, prev_insn_idx, env.log.pos))
-    if len(env.pending) > _MAX_PENDING:
-        env.reject(errno.E2BIG, f"The sequence of {len(env.pending)} jumps is too complex.")
-    if other.parent is not None:
-        other.parent.branches += 1
-    other.branches = 1
-    return other
 
 
 def _pointer_taken(op: int, a: Reg, b: Reg, is32: bool) -> int:

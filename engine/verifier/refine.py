@@ -4,7 +4,19 @@ The rules are those of `is_scalar_branch_taken` and `regs_refine_cond_op` (kerne
 """
 
 from engine.isa import Jmp
-from engine.verifier.bounds import UNKNOWN, Bounds, s32, s64, sync
+from engine.verifier.bounds import (
+    S32_MAX,
+    S32_MIN,
+    S64_MAX,
+    S64_MIN,
+    U32_MAX,
+    U64_MAX,
+    UNKNOWN,
+    Bounds,
+    s32,
+    s64,
+    sync,
+)
 from engine.verifier.tnum import M32, M64, tnum_intersect, tnum_overlap
 
 __all__ = ["FLIP", "branch_taken", "refine_false", "refine_true"]
@@ -43,6 +55,7 @@ FLIP = {
 """The same comparison with its operands exchanged."""
 
 _HIGH = M64 ^ M32
+_ANYTHING = (S64_MIN, S64_MAX, 0, U64_MAX, S32_MIN, S32_MAX, 0, U32_MAX)
 
 
 def _subreg_is_const(b: Bounds, is32: bool) -> bool:
@@ -203,7 +216,7 @@ def _bits(op: int, a: Bounds, b: Bounds, is32: bool) -> Bounds:
             return _resync(a)
         v, m = (a.v | mask), a.m & ~mask
     else:
-        v, m = a.v & ~mask, a.m & ~mask
+        return sync(a.v & ~mask, a.m & ~mask, *_ANYTHING)
     return _checked(sync(v, m, a.smin, a.smax, a.umin, a.umax, a.s32min, a.s32max, a.u32min, a.u32max))
 
 

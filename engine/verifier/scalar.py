@@ -274,10 +274,7 @@ def alu(op: int, a: Bounds, b: Bounds, is32: bool) -> Bounds:
     if transfer is None:
         return UNKNOWN
     if op in _SHIFTS:
-        if is32:
-            known = not b.m & M32 and b.u32max < 32
-        else:
-            known = not b.m and b.v < 64
+        known = not b.m & M32 and b.umax < 32 if is32 else not b.m and b.v < 64
         if not known:
             return UNKNOWN
     raw = transfer(a, b, is32)
