@@ -48,8 +48,9 @@ def nested(mode: int, rows: Mapping[str, Node]) -> StaticDir:
     return root
 
 
-def mount_tree(*, bpf: Dir, tracing: Dir, vmlinux: bytes, procs: File, report: File) -> StaticDir:
-    """The root directory: `bpf` is /sys/fs/bpf, `tracing` tracefs, `vmlinux` the modelled kernel's BTF."""
+def mount_tree(*, bpf: Dir, tracing: Dir, vmlinux: bytes | None, procs: File, report: File) -> StaticDir:
+    """The root directory: `bpf` is /sys/fs/bpf, `tracing` tracefs, `vmlinux` the modelled
+    kernel's BTF, if there is one."""
     rows: dict[str, Node] = {
         "sys": StaticDir(0o555, {}),
         "sys/fs": StaticDir(0o755, {}),
@@ -58,8 +59,6 @@ def mount_tree(*, bpf: Dir, tracing: Dir, vmlinux: bytes, procs: File, report: F
         "sys/kernel/tracing": tracing,
         "sys/kernel/debug": StaticDir(0o700, {}),
         "sys/kernel/debug/tracing": Symlink("../tracing"),
-        "sys/kernel/btf": StaticDir(0o755, {}),
-        "sys/kernel/btf/vmlinux": BinaryFile(0o444, vmlinux),
         "sys/bus": StaticDir(0o755, {}),
         "sys/bus/event_source": StaticDir(0o755, {}),
         "sys/bus/event_source/devices": event_source_links(),
@@ -68,4 +67,6 @@ def mount_tree(*, bpf: Dir, tracing: Dir, vmlinux: bytes, procs: File, report: F
         "procs": procs,
         STATUS_FILE: report,
     }
+    if vmlinux is not None:
+        rows["sys/kernel/btf"] = StaticDir(0o755, {"vmlinux": BinaryFile(0o444, vmlinux)})
     return nested(0o755, rows)

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,14 +82,27 @@ def need_fuse() -> None:
         pytest.skip("needs /dev/fuse, which this user cannot open")
 
 
-def wait_for_end(pid: int) -> bool:
-    """Whether the process is gone within DEADLINE seconds."""
+def is_running(pid: int) -> bool:
+    """Whether the process lives; a zombie that nobody has waited for yet does not."""
+    try:
+        return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(condition: Callable[[], bool]) -> bool:
+    """Whether the condition holds within DEADLINE seconds."""
     deadline = time.monotonic() + DEADLINE
     while time.monotonic() < deadline:
-        if not Path(f"/proc/{pid}").exists():
+        if condition():
             return True
         time.sleep(0.02)
     return False
+
+
+def wait_for_end(pid: int) -> bool:
+    """Whether the process is gone within DEADLINE seconds."""
+    return wait_until(lambda: not is_running(pid))
 
 
 def daemons(runtime: Path) -> list[int]:
@@ -120,7 +133,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
         "EXAMPLES": str(EXAMPLES),
         "XDG_RUNTIME_DIR": str(runtime),
         "PATH": f"{BPFFS.parent}:{os.environ['PATH']}",
-        "LC_ALL": "C.UTF-8",
+        "LC_ALL": "C",
     }
     try:
         yield Shell(mount, environment)

@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.e2e.conftest import Shell, wait_for_end
+from tests.e2e.conftest import Shell, is_running, wait_for_end
 
 
 def one_line(text: str) -> str:
@@ -25,7 +25,7 @@ def test_mount_status_umount(shell: Shell) -> None:
         assert f"  {title}" in status
     daemon = shell.daemon
     assert shell.ok("bpffs umount $M") == ""
-    assert not Path(f"/proc/{daemon}").exists()
+    assert not is_running(daemon)
     assert shell.ok("ls $M") == ""
     assert shell.ok("bpffs status") == "nothing is mounted\n"
 
