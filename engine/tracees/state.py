@@ -173,6 +173,8 @@ class Flag(IntEnum):
     """TGID, UID, GID and namespace ids are filled in."""
     WANT_EXIT = 16
     """ENTER said that the return of the running system call is wanted."""
+    CONTINUED = 32
+    """The last stop was the end of a group stop: a system call that it interrupted stays interrupted."""
 
 
 class Mode(IntEnum):

@@ -178,10 +178,10 @@ def _on_syscall(st: int, rec: int, interrupted: int) -> int:
 
 
 @native
-def _on_signal(st: int, rec: int, signal: int) -> int:
+def _on_signal(st: int, rec: int, signal: int, continued: int) -> int:
     """A signal is about to be delivered."""
     put32(rec + Rec.PHASE, Phase.ASK)
-    if _load_regs(st, rec) == 0:
+    if not continued and _load_regs(st, rec) == 0:
         restart_if_ignored(st, u32(rec + Rec.TID), signal)
     if u32(rec + Rec.FLAGS) & Flag.DETACH:
         return let_go(st, rec, signal)
@@ -194,8 +194,9 @@ def _on_stop_event(st: int, rec: int, signal: int) -> int:
     grouped = (_GROUP_STOPS >> signal) & 1
     put32(rec + Rec.PHASE, Phase.ASK)
     if not grouped and _load_regs(st, rec) == 0:
-        # After a group stop, EINTR is what the program would see without us.
-        if u32(rec + Rec.MODE) != Mode.LISTEN:
+        if u32(rec + Rec.MODE) == Mode.LISTEN:
+            put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) | Flag.CONTINUED)
+        else:
             restart(st, u32(rec + Rec.TID))
         _note_width(st, rec)
         forget_identity(rec)
@@ -264,12 +265,13 @@ def on_status(st: int, tid: int, status: int) -> int:
     if rec == 0:
         return request(st, Request.CONT, tid, 0 if event or signal == SYSCALL_STOP else signal)
     # Any stop uses up an interrupt.
-    interrupted = u32(rec + Rec.FLAGS) & Flag.INTERRUPTED
-    put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) & ~Flag.INTERRUPTED)
+    flags = u32(rec + Rec.FLAGS)
+    interrupted = flags & Flag.INTERRUPTED
+    put32(rec + Rec.FLAGS, flags & ~(Flag.INTERRUPTED | Flag.CONTINUED))
     if signal == SYSCALL_STOP:
         return _on_syscall(st, rec, interrupted)
     if event == Event.NONE:
-        return _on_signal(st, rec, signal)
+        return _on_signal(st, rec, signal, flags & Flag.CONTINUED)
     if event == Event.STOP:
         return _on_stop_event(st, rec, signal)
     if event == Event.EXEC:

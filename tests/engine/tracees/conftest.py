@@ -20,19 +20,25 @@ Build = Callable[[str], str]
 SOURCES = Path(__file__).parent / "programs"
 
 
+def compiler() -> str:
+    """A C compiler; the test is skipped where there is none."""
+    found = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if found is None:
+        pytest.skip("no C compiler: the programs to be traced cannot be built")
+    return found
+
+
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """Compile programs/NAME.c once; returns the path of the executable."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        pytest.skip("no C compiler: the programs to be traced cannot be built")
+    cc = compiler()
     where = tmp_path_factory.mktemp("programs")
 
     def compile_one(name: str) -> str:
         target = where / name
         if not target.exists():
             source = SOURCES / f"{name}.c"
-            subprocess.run([compiler, "-O1", "-pthread", "-o", str(target), str(source)], check=True)
+            subprocess.run([cc, "-O1", "-pthread", "-o", str(target), str(source)], check=True)
         return str(target)
 
     return compile_one
@@ -46,6 +52,11 @@ def until(condition: Callable[[], bool], seconds: float = 20) -> bool:
             return False
         time.sleep(0.005)
     return True
+
+
+def state_of(pid: int) -> str:
+    """State letter of a process, as /proc shows it."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 class Gated:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.tracees.restart import IDENTITY_CALLS, RESTARTABLE, bitmap, in_bitmap
-from tests.engine.tracees.conftest import Build, Gated, Watch, until
+from tests.engine.tracees.conftest import Build, Gated, Watch, state_of, until
 
 RESULTS = {
     "epoll_wait": "0 0",
@@ -30,18 +30,13 @@ RESULTS = {
 """What programs/blocks.c prints when nobody interrupts it."""
 
 
-def is_asleep(pid: int) -> bool:
-    """Whether the process sleeps, in a system call."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
-
-
 @pytest.mark.parametrize("kind", RESULTS)
 def test_arming_does_not_show(kind: str, build: Build, start: Callable[..., Gated], watch: Watch) -> None:
     gated = start(build("blocks"), kind)
     watch.tracer.attach(gated.pid)
     gated.open()
     assert gated.line() == "2"
-    assert until(lambda: is_asleep(gated.pid))
+    assert until(lambda: state_of(gated.pid) == "S")
     for turn in range(6):
         watch.arm(turn % 2 == 0)
         time.sleep(0.03)
@@ -57,7 +52,7 @@ def test_detaching_does_not_show(kind: str, build: Build, start: Callable[..., G
     watch.tracer.attach(gated.pid)
     gated.open()
     assert gated.line() == "2"
-    assert until(lambda: is_asleep(gated.pid))
+    assert until(lambda: state_of(gated.pid) == "S")
     for _ in range(3):
         watch.tracer.detach(gated.pid)
         assert watch.tracer.pids() in ([], [gated.pid + 1], watch.tracer.pids())
