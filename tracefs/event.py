@@ -8,6 +8,7 @@ from engine.errors import KernelError
 from tracefs.context import Context
 from tracefs.event_hit import Desc, Flag
 from tracefs.fields import Field, format_text
+from tracefs.filters import EventFilter
 
 __all__ = ["Formatter", "TraceEvent"]
 
@@ -42,6 +43,7 @@ class TraceEvent:
         poke32(self.address + Desc.TYPE, number)
         poke64(self.address + Desc.BUFFER, context.buffer.address)
         poke64(self.address + Desc.CMDLINES, context.cmdlines.address)
+        self.filter = EventFilter(context, self.address, fields)
         self.formatter: Formatter = lambda data: f"{name}:\n"
 
     def attach(self, on: bool) -> None:
@@ -56,6 +58,13 @@ class TraceEvent:
     def listening(self) -> bool:
         """Whether hits are wanted now."""
         return bool(peek32(self.address + Desc.FLAGS))
+
+    def set_filter(self, data: bytes) -> None:
+        """`filter`. ENODEV when the event is gone; FilterError."""
+        with self.context.lock:
+            if self.removed:
+                raise KernelError(errno.ENODEV)
+            self.filter.store(data)
 
     def set_enabled(self, on: bool) -> None:
         """`enable`. ENODEV when the event is gone."""
@@ -99,5 +108,6 @@ class TraceEvent:
 
     def release(self) -> None:
         """Give the descriptor back once no hit can use it."""
+        self.filter.release()
         address = self.address
         self.context.machine.epoch.retire(lambda: self.context.machine.heap.free(address))

@@ -7,6 +7,7 @@ from engine.errors import KernelError
 from engine.kernfs import Dir, File, Node, TextFile
 from tracefs.event import TraceEvent
 from tracefs.events import Events
+from tracefs.group_filter import HELP, store_group_filter
 from tracefs.ktext import kstrtoul_from_user
 from tracefs.ring_layout import BUF_PAGE_SIZE
 
@@ -47,6 +48,7 @@ class _EventDir(Dir):
         self._table: dict[str, Node] = {}
         if event.can_enable:
             self._table["enable"] = TextFile(0o640, event.enable_text, self._store_enable)
+            self._table["filter"] = TextFile(0o640, self._alive(event.filter.text), event.set_filter)
         self._table |= {
             **extra,
             "format": TextFile(0o440, self._alive(lambda: event.format_text().encode("latin-1"))),
@@ -72,13 +74,13 @@ class _EventDir(Dir):
 class _GroupDir(Dir):
     """events/GROUP. An event whose name a file of the group has is not shown."""
 
-    def __init__(self, owner: "EventsDir", name: str, extra: dict[str, Node]) -> None:
+    def __init__(self, owner: "EventsDir", name: str) -> None:
         super().__init__(0o750)
         self._owner = owner
         self._name = name
         self._table: dict[str, Node] = {
             "enable": TextFile(0o640, lambda: _group_state(self._events()), self._store),
-            **extra,
+            "filter": TextFile(0o640, lambda: HELP, lambda data: store_group_filter(self._events, data)),
         }
 
     def _events(self) -> list[TraceEvent]:
@@ -116,18 +118,12 @@ def _enable_all(events: Iterable[TraceEvent], on: bool) -> None:
 
 
 class EventsDir(Dir):
-    """events/. `event_extra` and `group_extra` make the further files of an event or a group."""
+    """events/. `event_extra` makes the further files of an event."""
 
-    def __init__(
-        self,
-        events: Events,
-        event_extra: Callable[[TraceEvent], dict[str, Node]],
-        group_extra: Callable[[str], dict[str, Node]],
-    ) -> None:
+    def __init__(self, events: Events, event_extra: Callable[[TraceEvent], dict[str, Node]]) -> None:
         super().__init__(0o750)
         self.events = events
         self._event_extra = event_extra
-        self._group_extra = group_extra
         self._groups: dict[str, _GroupDir] = {}
         self._dirs: dict[TraceEvent, _EventDir] = {}
         self._table: dict[str, File] = {
@@ -153,6 +149,6 @@ class EventsDir(Dir):
         self._groups = {name: node for name, node in self._groups.items() if name in systems}
         for name in systems:
             if name not in self._groups:
-                self._groups[name] = _GroupDir(self, name, self._group_extra(name))
+                self._groups[name] = _GroupDir(self, name)
         groups = [(name, self._groups[name]) for name in systems if name not in self._table]
         return [*self._table.items(), *groups]

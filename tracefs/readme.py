@@ -53,8 +53,10 @@ place (kretprobe): [<module>:]<symbol>[+<offset>]%return|<memaddr>
   events/<system>/\t- Directory containing all trace events for <system>:
       enable\t\t- Write 0/1 to enable/disable tracing of all <system>
 \t\t\t  events
+      filter\t\t- If set, only events passing filter are traced
   events/<system>/<event>/\t- Directory containing control files for
 \t\t\t  <event>:
       enable\t\t- Write 0/1 to enable/disable tracing of <event>
+      filter\t\t- If set, only events passing filter are traced
       format\t\t- The fields of a record of <event>
 """

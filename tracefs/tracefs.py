@@ -118,7 +118,7 @@ class Tracefs:
                 "current_tracer": TextFile(0o640, lambda: "nop\n", buffer.store_current_tracer),
                 "dynamic_events": dynamic,
                 "error_log": TextFile(0o640, errors.text, lambda data: None, truncated=errors.clear),
-                "events": EventsDir(self.events, self._event_files, self._group_files),
+                "events": EventsDir(self.events, self._event_files),
                 "free_buffer": _FreeBuffer(0o200, buffer.free_buffer),
                 "kprobe_events": TextFile(0o640, kprobes.text, kprobes.write, truncated=kprobes.clear),
                 "kprobe_profile": TextFile(0o440, kprobes.profile),
@@ -160,9 +160,6 @@ class Tracefs:
         )
 
     def _event_files(self, event: TraceEvent) -> dict[str, Node]:
-        return {}
-
-    def _group_files(self, group: str) -> dict[str, Node]:
         return {}
 
 
