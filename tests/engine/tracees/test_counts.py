@@ -22,7 +22,7 @@ UNSTEADY = {
     "restart_syscall",
 }
 """Calls whose number depends on timing, or that the gate makes."""
-NO_RETURN = {"exit", "exit_group", "pause"}
+NO_RETURN = {"exit", "exit_group"}
 
 
 def straced(command: list[str], report: Path) -> dict[str, int]:

@@ -14,6 +14,7 @@
 static int n;
 static char **rest;
 static char *self;
+static volatile int ready;
 
 static void *work(void *unused)
 {
@@ -35,6 +36,8 @@ static void next(char *way)
 
 static void *replace(void *unused)
 {
+	while (!ready)
+		;
 	next("plain");
 	return unused;
 }
@@ -66,7 +69,8 @@ int main(int argc, char **argv)
 			next("plain");
 		if (!strcmp(*rest, "threadexec")) {
 			pthread_create(&threads[0], NULL, replace, NULL);
-			pause();
+			for (ready = 1;;)
+				;
 		}
 	}
 	return 0;

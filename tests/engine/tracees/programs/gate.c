@@ -1,7 +1,7 @@
 /* Runs argv[1..] as a grandchild of whoever starts it, held back until a byte arrives on standard input.
  *
- * Prints the grandchild's pid, then, when it has ended, its wait status. The grandchild blocks in recvfrom, a
- * system call that the programs under test do not use, and makes no other before execve.
+ * The grandchild prints its pid; when it has ended, its wait status is printed. From its pid on it makes
+ * no system call before execve but recvfrom, which the programs under test do not use.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,12 +19,11 @@ int main(int argc, char **argv)
 		return 2;
 	pid = fork();
 	if (pid == 0) {
+		dprintf(1, "%d\n", getpid());
 		if (recv(pair[1], &byte, 1, 0) == 1)
 			execv(argv[1], argv + 1);
 		_exit(127);
 	}
-	printf("%d\n", pid);
-	fflush(stdout);
 	if (read(0, &byte, 1) == 1 && send(pair[0], &byte, 1, 0) != 1)
 		return 2;
 	while (waitpid(pid, &status, 0) < 0)
