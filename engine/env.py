@@ -79,10 +79,10 @@ class Env(IntEnum):
     NSTGID = 148
     IN_HIT = 152
     """u64, not 0 while a probe's handlers run in this runner (`kprobe_running`)."""
-    PRANDOM = 160
-    """u64, state of bpf_get_prandom_u32; 0: seeded at first use."""
     RECORD_SIZE = 160
     """u64, bytes of the tracepoint record that a handler is called with."""
+    PRANDOM = 168
+    """u64, state of bpf_get_prandom_u32; 0: seeded at first use."""
     PRIVATE = 256
     """256 bytes for the owner of the runner."""
     RESERVED = 512
