@@ -38,7 +38,7 @@ class Daemon:
     def __init__(self) -> None:
         self.machine = Machine()
         self.tracer = Tracer(self.machine)
-        self.machine.vfs.is_attached = lambda tid: tid in self.tracer.threads()
+        self.machine.vfs.is_attached = self.tracer.is_attached
         self.tracefs = Tracefs(self.machine)
         self.bpf = BpfFs(self.machine)
         self.tree = mount_tree(

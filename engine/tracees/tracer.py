@@ -26,6 +26,7 @@ from engine.tracees.loop import ring, trace_loop
 from engine.tracees.placement import MASK_SIZE, Place
 from engine.tracees.restart import IDENTITY_CALLS, RESTARTABLE, RESTARTABLE32, bitmap
 from engine.tracees.state import INDEX_SLOTS, MAX_THREADS, REC_SIZE, ST_SIZE, Flag, Reason, Rec, St
+from engine.tracees.threads import find
 
 __all__ = ["Tracer"]
 
@@ -197,6 +198,12 @@ class Tracer:
                 for rec in live_records(self._st)
                 if not peek32(rec + Rec.FLAGS) & Flag.DETACH
             ]
+
+    def is_attached(self, tid: int) -> bool:
+        """Whether thread `tid` is attached; cheap."""
+        with self._lock:
+            rec = 0 if self._region.closed else find(self._st, tid)
+            return bool(rec) and not peek32(rec + Rec.FLAGS) & Flag.DETACH
 
     def threads(self) -> list[int]:
         """Ids of the attached threads, in ascending order."""
