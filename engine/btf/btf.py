@@ -45,7 +45,7 @@ class Btf:
         self.name = ""
         self._names: dict[int, str] = {0: ""}
         self._text_left = 16 * len(self.strings) + 4096
-        self.types = parse_types(header, self.string)
+        self.types, self.odd = parse_types(header, self.string)
 
     def string(self, offset: int) -> str:
         """Text at `offset` of the string section. Raises KernelError(EINVAL)."""

@@ -71,7 +71,10 @@ _FIXED = {Kind.INT: 4, Kind.ARRAY: 12, Kind.VAR: 4, Kind.DECL_TAG: 4}
 
 
 class Header:
-    """Where types and strings lie in `data`. Raises KernelError(EINVAL, E2BIG) where that makes no sense."""
+    """Where types and strings lie in `data`. Raises KernelError(EINVAL, E2BIG) where that makes no sense.
+
+    Offsets count from the end of the header, `room` is what follows it.
+    """
 
     def __init__(self, data: bytes) -> None:
         if len(data) > MAX_SIZE:
@@ -94,6 +97,8 @@ class Header:
             raise KernelError(errno.EOPNOTSUPP, "Unsupported flags")
         _, _, _, _, type_off, type_len, str_off, str_len = HEADER.unpack_from(data)
         room = len(data) - hdr_len
+        self.room = room
+        self.type_off, self.type_len, self.str_off, self.str_len = type_off, type_len, str_off, str_len
         if not room:
             raise KernelError(errno.EINVAL, "No data")
         if type_off & 3:
@@ -108,11 +113,13 @@ class Header:
             raise KernelError(errno.EINVAL, "Invalid string section")
 
 
-def parse_types(header: Header, name_at: Callable[[int], str]) -> list[Type]:
+def parse_types(header: Header, name_at: Callable[[int], str]) -> tuple[list[Type], dict[int, str]]:
     """All records by type id, void first. `name_at` turns a string offset into text.
 
-    Raises KernelError(EINVAL) naming the type id that is cut off or of no known kind.
+    Also, by type id, what a kernel objects to that records do not keep: bits that must be zero. Raises
+    KernelError(EINVAL) naming the type id that is cut off or of no known kind.
     """
+    odd: dict[int, str] = {}
     data = header.types
     found: list[Type] = [Void()]
     at = 0
@@ -124,8 +131,10 @@ def parse_types(header: Header, name_at: Callable[[int], str]) -> list[Type]:
             )
         name_off, info, word = _TYPE.unpack_from(data, at)
         kind_number, vlen, flag = info >> 24 & 0x1F, info & 0xFFFF, bool(info >> 31)
-        if info & 0x60FF0000 or not 0 < kind_number <= Kind.ENUM64:
+        if info & 0x60FF0000:
             raise KernelError(errno.EINVAL, f"[{type_id}] Invalid btf_info:{info:x}")
+        if not 0 < kind_number <= Kind.ENUM64:
+            raise KernelError(errno.EINVAL, f"[{type_id}] Invalid kind:{kind_number}")
         if type_id > MAX_TYPES:
             raise KernelError(errno.E2BIG, "Exceeded max num of types")
         kind = _KINDS[kind_number]
@@ -136,11 +145,14 @@ def parse_types(header: Header, name_at: Callable[[int], str]) -> list[Type]:
         try:
             name = name_at(name_off)
             head = _Head(kind, name, word, vlen, flag)
+            reason = _odd(head, name_off, data[at : at + need], name_at)
+            if reason:
+                odd[type_id] = reason
             found.append(_record(head, data[at : at + need], name_at))
         except KernelError as error:
             raise KernelError(error.errno, f"[{type_id}] {error.message}") from None
         at += need
-    return found
+    return found, odd
 
 
 _KINDS = list(Kind)
@@ -154,6 +166,49 @@ class _Head(NamedTuple):
     word: int
     vlen: int
     flag: bool
+
+
+_WITHOUT_FLAG = frozenset(
+    (
+        Kind.INT,
+        Kind.PTR,
+        Kind.ARRAY,
+        Kind.TYPEDEF,
+        Kind.VOLATILE,
+        Kind.CONST,
+        Kind.RESTRICT,
+        Kind.FUNC,
+        Kind.FUNC_PROTO,
+        Kind.VAR,
+        Kind.DATASEC,
+        Kind.FLOAT,
+        Kind.DECL_TAG,
+        Kind.TYPE_TAG,
+    )
+)
+_NAMELESS = frozenset((Kind.PTR, Kind.ARRAY, Kind.FUNC_PROTO))
+
+
+def _odd(head: _Head, name_off: int, tail: bytes, name_at: Callable[[int], str]) -> str:
+    """What must be zero and is not; a name that is empty, but not at offset 0."""
+    kind = head.kind
+    if name_off and (kind in _NAMELESS or (not head.name and kind not in (Kind.INT, Kind.FLOAT))):
+        return "Invalid name"
+    if kind in (Kind.STRUCT, Kind.UNION) and any(
+        n and not name_at(n) for n, _, _ in _MEMBER.iter_unpack(tail)
+    ):
+        return "Invalid name"
+    if head.vlen and kind not in _SIZED_VLEN and kind is not Kind.FUNC:
+        return "vlen != 0"
+    if head.flag and kind in _WITHOUT_FLAG:
+        return "Invalid btf_info kind_flag"
+    if kind is Kind.ARRAY and head.word:
+        return "size != 0"
+    if kind is Kind.FWD and head.word:
+        return "type != 0"
+    if kind is Kind.INT and _INT.unpack(tail)[0] & 0xF0000000:
+        return f"Invalid int_data:{_INT.unpack(tail)[0]:x}"
+    return ""
 
 
 def _record(head: _Head, tail: bytes, name_at: Callable[[int], str]) -> Type:
