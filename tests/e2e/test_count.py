@@ -1,0 +1,85 @@
+"""System calls of a known program, counted exactly through the mount: by a program in a map, by lines of trace."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.abi.syscalls import SYSCALLS
+from tests.e2e.conftest import Shell
+from tests.engine.tracees.conftest import Build, Gated, build, start
+from tests.engine.tracees.test_counts import UNSTEADY, straced
+
+__all__ = ["build", "start"]
+
+WAYS = ["plain", "fork", "thread", "vfork", "fork", "exec"]
+OPENS = 200 * (1 + 2 + 4 + 2 + 2 + 1)
+"""openat calls that programs/counts.c makes itself; the loader's come on top."""
+
+
+def counted(text: str) -> dict[str, int]:
+    """The pinned map `hits` as text: system call by name, count."""
+    found = dict(re.findall(r"^(\d+): (\d+)$", text, re.MULTILINE))
+    return {SYSCALLS[int(nr)].name: int(count) for nr, count in found.items()}
+
+
+def test_a_map_counts_as_strace_does(
+    mounted: Shell, build: Build, start: Callable[..., Gated], tmp_path: Path
+) -> None:
+    command = [build("counts"), "200", *WAYS]
+    expected = straced(command, tmp_path / "strace")
+    mounted.ok("cp $EXAMPLES/count.bpf.o $B/ && echo 1 > $B/count/attach.ctl")
+    gated = start(*command)
+    mounted.ok(f"echo {gated.pid} > $M/procs")
+    gated.open()
+    assert gated.finish() == (0, "")
+    hits = counted(mounted.ok("cat $B/count/maps/hits"))
+    steady = {name: count for name, count in expected.items() if name not in UNSTEADY}
+    assert {name: count for name, count in hits.items() if name not in UNSTEADY} == steady
+    assert hits["openat"] >= OPENS
+
+
+def test_trace_has_a_line_for_each_call(
+    mounted: Shell, build: Build, start: Callable[..., Gated], tmp_path: Path
+) -> None:
+    command = [build("counts"), "200", *WAYS]
+    expected = straced(command, tmp_path / "strace")["openat"]
+    mounted.ok("echo 8192 > $T/buffer_size_kb")
+    mounted.ok("echo 'p:in __x64_sys_openat name=+0(+104(%di)):ustring' > $T/kprobe_events")
+    mounted.ok("echo 'r:out __x64_sys_openat result=$retval:s64' >> $T/kprobe_events")
+    mounted.ok("echo 1 > $T/events/kprobes/enable")
+    gated = start(*command)
+    mounted.ok(f"echo {gated.pid} > $M/procs")
+    gated.open()
+    assert gated.finish() == (0, "")
+    lines = [line for line in mounted.ok("cat $T/trace").splitlines() if not line.startswith("#")]
+    ours = [line for line in lines if 'name="/nonexistent/file"' in line]
+    assert len(ours) == OPENS
+    assert sum(" in: (" in line for line in lines) == expected
+    assert sum(" out: (" in line for line in lines) == expected
+    assert sum(line.endswith("result=-2") for line in lines) >= OPENS
+    stamps = [float(line.split()[3].rstrip(":")) for line in lines]
+    assert stamps == sorted(stamps)
+
+
+def test_nothing_is_lost_while_probes_come_and_go(
+    mounted: Shell, build: Build, start: Callable[..., Gated]
+) -> None:
+    """One probe stays, another is switched on and off all the time: the first one misses nothing."""
+    mounted.ok("echo 16384 > $T/buffer_size_kb")
+    mounted.ok(
+        "echo 'p:stay __x64_sys_openat' > $T/kprobe_events; echo 'p:flit vfs_read' >> $T/kprobe_events"
+    )
+    mounted.ok("echo 1 > $T/events/kprobes/stay/enable")
+    gated = start(build("counts"), "3000", "thread", "fork")
+    mounted.ok(f"echo {gated.pid} > $M/procs")
+    flitting = mounted.start("while :; do echo 1; echo 0; done > $T/events/kprobes/flit/enable")
+    gated.open()
+    try:
+        assert gated.finish() == (0, "")
+    finally:
+        flitting.kill()
+        flitting.communicate()
+    count = mounted.ok("grep -c ' stay: ' $T/trace")
+    loader = int(mounted.ok("cat $T/kprobe_profile").split()[1]) - 3000 * 6
+    assert int(count) == 3000 * 6 + loader
+    assert 0 <= loader < 20
