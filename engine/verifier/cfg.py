@@ -6,7 +6,7 @@ The rules are those of `add_subprog`, `check_subprogs` and `check_cfg` (kernel/b
 import errno
 
 from engine.abi.bpf import FuncId
-from engine.isa import Form, PseudoSrc
+from engine.isa import Class, Form, Jmp, PseudoSrc
 from engine.progspec import FuncLinkage
 from engine.verifier.env import Env
 from engine.verifier.result import Subprog
@@ -21,8 +21,8 @@ CALLBACK_HELPERS = frozenset(
 
 def jump_target(env: Env, idx: int) -> int:
     """Where the jump at `idx` goes; `gotol` has its distance in `imm`."""
-    insn, row = env.insns[idx], env.rows[idx]
-    if row is not None and row.form is Form.GOTO and insn.code & 7 == 6:
+    insn = env.insns[idx]
+    if insn.code == Class.JMP32 | Jmp.JA:
         return idx + insn.imm + 1
     return idx + insn.off + 1
 
@@ -71,22 +71,27 @@ def find_subprogs(env: Env) -> None:
             env.say(f"func#{number} @{start}")
 
 
+def _jumps(code: int) -> bool:
+    """Whether the class and operation are those of a jump, even one that does not exist."""
+    return code & 7 in (Class.JMP, Class.JMP32) and code & 0xF0 not in (Jmp.CALL, Jmp.EXIT)
+
+
 def check_subprogs(env: Env) -> None:
     """Jumps stay in their subprogram, and none falls through into the next."""
     find_subprogs(env)
     for subprog in env.subprogs:
         for i in range(subprog.start, subprog.end):
             insn, row = env.insns[i], env.rows[i]
+            if _jumps(insn.code):
+                target = jump_target(env, i)
+                if not subprog.start <= target < subprog.end:
+                    env.invalid(f"jump out of range from insn {i} to {target}")
             if row is None:
                 continue
             if row.form is Form.CALL and insn.src == 0 and insn.imm == FuncId.tail_call:
                 subprog.has_tail_call = subprog.tail_call_reachable = True
             elif row.form in (Form.LD_ABS, Form.LD_IND):
                 subprog.has_ld_abs = True
-            elif row.form in (Form.JUMP, Form.GOTO, Form.MAY_GOTO):
-                target = jump_target(env, i)
-                if not subprog.start <= target < subprog.end:
-                    env.invalid(f"jump out of range from insn {i} to {target}")
         last = env.rows[subprog.end - 1]
         if last is None or last.form not in (Form.EXIT, Form.GOTO):
             env.invalid("last insn is not an exit or jmp")

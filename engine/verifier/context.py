@@ -75,7 +75,6 @@ _SKB_PACKET = {
     SkBuff.DATA_END: CtxField(RegType.PACKET_END, SkBuff.NATIVE_DATA_END),
     SkBuff.DATA_META: CtxField(RegType.PACKET_META, SkBuff.NATIVE_DATA_META),
 }
-_SKB_WORDS_READ = range(SkBuff.LEN, SkBuff.TC_CLASSID)
 _SKB_WRITE = {
     ProgType.SOCKET_FILTER: (range(SkBuff.CB, SkBuff.CB + 20),),
     ProgType.CGROUP_SKB: (
@@ -95,7 +94,22 @@ _SKB_WRITE = {
     ),
 }
 _SKB_WRITE[ProgType.SCHED_ACT] = _SKB_WRITE[ProgType.SCHED_CLS]
-_NO_NARROW_WRITE = range(SkBuff.CB, SkBuff.CB + 20)
+_HOLES = frozenset(
+    (
+        *range(SkBuff.FLOW_KEYS, SkBuff.FLOW_KEYS + 8),
+        *range(SkBuff.SK, SkBuff.SK + 8),
+        *range(SkBuff.TSTAMP_TYPE, SkBuff.HWTSTAMP),
+    )
+)
+
+
+_ADDRESSES = range(SkBuff.FAMILY, SkBuff.LOCAL_PORT + 4)
+_IPS = range(SkBuff.REMOTE_IP4, SkBuff.REMOTE_PORT)
+_TC = (ProgType.SCHED_CLS, ProgType.SCHED_ACT)
+
+
+def _within(off: int, start: int, size: int) -> bool:
+    return start <= off < start + size
 
 
 def _skb(spec: ProgSpec, off: int, size: int, write: bool) -> CtxField | None:
@@ -103,33 +117,30 @@ def _skb(spec: ProgSpec, off: int, size: int, write: bool) -> CtxField | None:
     if off < 0 or off >= SkBuff.SIZE or off % size:
         return None
     kind = spec.type
-    cls = kind in (ProgType.SCHED_CLS, ProgType.SCHED_ACT)
-    if off in range(SkBuff.DATA, SkBuff.DATA_END + 4) or off in range(SkBuff.DATA_META, SkBuff.DATA_META + 4):
-        if size != 4 or write or kind == ProgType.SOCKET_FILTER:
+    tc, cgroup = kind in _TC, kind == ProgType.CGROUP_SKB
+    if _within(off, SkBuff.DATA, 8) or _within(off, SkBuff.DATA_META, 4):
+        if size != 4 or write or not (tc or (cgroup and off != SkBuff.DATA_META)):
             return None
-        if off == SkBuff.DATA_META and not cls:
-            return None
-        return _SKB_PACKET.get(SkBuff(off)) if off % 4 == 0 else None
-    if off in range(SkBuff.FLOW_KEYS, SkBuff.FLOW_KEYS + 8) or off in range(SkBuff.SK, SkBuff.SK + 8):
-        return None
-    if off in range(SkBuff.REMOTE_IP4, SkBuff.LOCAL_PORT + 4) and kind == ProgType.SOCKET_FILTER:
-        return None
-    if off in range(SkBuff.TC_CLASSID, SkBuff.TC_CLASSID + 4) and not cls:
-        return None
-    if off in range(SkBuff.TSTAMP, SkBuff.TSTAMP + 8):
-        if size != 8 or kind == ProgType.SOCKET_FILTER:
-            return None
-    elif off in range(SkBuff.HWTSTAMP, SkBuff.HWTSTAMP + 8):
-        if write or kind == ProgType.SOCKET_FILTER or (size != 8 and kind == ProgType.CGROUP_SKB):
-            return None
-    elif off in range(SkBuff.CB, SkBuff.CB + 20):
-        if off + size > SkBuff.CB + 20:
-            return None
-    elif off in range(SkBuff.HWTSTAMP_PAD, SkBuff.HWTSTAMP) or size > 4 or (write and size != 4):
-        return None
-    if write and not any(off in field for field in _SKB_WRITE.get(kind, ())):
-        return None
-    return _SCALAR
+        return _SKB_PACKET[SkBuff(off)]
+    if _within(off, SkBuff.CB, 20):
+        valid = off + size <= SkBuff.CB + 20
+    elif _within(off, SkBuff.TSTAMP, 8):
+        valid = size == 8 and (tc or cgroup)
+    elif _within(off, SkBuff.HWTSTAMP, 8):
+        valid = size == 8 and not write and (tc or cgroup)
+    elif off == SkBuff.TSTAMP_TYPE:
+        valid = size == 1 and tc and not write
+    elif size > 4 or (write and size != 4):
+        valid = False
+    elif off in _ADDRESSES:
+        valid = cgroup and (off not in _IPS or size == 4)
+    elif _within(off, SkBuff.TC_CLASSID, 4) or _within(off, SkBuff.WIRE_LEN, 4):
+        valid = tc
+    else:
+        valid = off not in _HOLES
+    if valid and write:
+        valid = any(off in field for field in _SKB_WRITE.get(kind, ()))
+    return _SCALAR if valid else None
 
 
 _XDP_PACKET = {

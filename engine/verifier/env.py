@@ -4,7 +4,7 @@ import errno
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from engine.isa import OPCODES, Insn, Opcode
+from engine.isa import FP, OPCODES, Insn, Opcode
 from engine.progspec import MapLike, ProgFlag, ProgSpec
 from engine.verifier.log import LEVEL1, LEVEL2, Log
 from engine.verifier.regs import Reg
@@ -160,6 +160,8 @@ class Env:
 
     def read_reg(self, number: int) -> Reg:
         """A register as a source operand; one without a value is refused."""
+        if number > FP:
+            self.invalid(f"R{number} is invalid")
         reg = self.regs[number]
         self.scratched_regs |= 1 << number
         if not reg.type:
@@ -172,8 +174,10 @@ class Env:
         self.regs[number] = reg
 
     def check_writable(self, number: int) -> None:
-        """Refuse R10 as a destination."""
-        if number == 10:
+        """Refuse R10, and what is no register, as a destination."""
+        if number >= FP:
+            if number > FP:
+                self.invalid(f"R{number} is invalid")
             self.deny("frame pointer is read only")
 
     def find_subprog(self, insn_idx: int) -> int:

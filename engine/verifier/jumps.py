@@ -45,6 +45,7 @@ def _pointer_taken(op: int, a: Reg, b: Reg, is32: bool) -> int:
 
 def do_jump(env: Env, insn: Insn, row: Opcode) -> int:
     """The next instruction on this path; the other way, when both are possible, is put aside."""
+    dst = env.read_reg(insn.dst)
     if row.reg:
         if insn.imm:
             env.invalid("BPF_JMP/JMP32 uses reserved fields")
@@ -53,7 +54,6 @@ def do_jump(env: Env, insn: Insn, row: Opcode) -> int:
         if insn.src:
             env.invalid("BPF_JMP/JMP32 uses reserved fields")
         src = const_reg(insn.imm)
-    dst = env.read_reg(insn.dst)
     is32 = row.bits == 32
     assert row.op is not None
     op = int(row.op)

@@ -53,7 +53,7 @@ def _check_alignment(env: Env, reg: Reg, off: int, size: int, strict: bool) -> N
             env.deny(
                 f"misaligned packet access off {ip_align}+{tnum_str(b.v, b.m)}+{reg.off}+{off} size {size}"
             )
-        variable = tnum_str(b.v, b.m) if b.m else _hex(b.v)
+        variable = tnum_str(b.v, b.m)
         what = _ALIGN_NAMES.get(RegType(reg.type), "")
         env.deny(f"misaligned {what}access off {variable}+{reg.off}+{off} size {size}")
 
@@ -64,10 +64,6 @@ _ALIGN_NAMES = {
     RegType.MAP_KEY: "key ",
     RegType.CTX: "context ",
 }
-
-
-def _hex(value: int) -> str:
-    return f"{value:#x}" if value else "0"
 
 
 def check_region(

@@ -145,5 +145,7 @@ def tnum_is_aligned(v: int, m: int, size: int) -> bool:
 
 
 def tnum_str(v: int, m: int) -> str:
-    """As the log prints it."""
+    """As the log prints it; a constant as a number, in decimal while it is short."""
+    if not m:
+        return str(v) if v <= 0xFFFF else f"{v:#x}"
     return f"({v:#x}; {m:#x})"
