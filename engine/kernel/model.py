@@ -1,5 +1,6 @@
 """The modelled kernel as one object: its symbols and its tasks."""
 
+from engine.kernel.btf import kernel_btf
 from engine.kernel.functions import symbol_table
 from engine.kernel.tasks import TaskAllocator
 from engine.memory import Heap, Region
@@ -13,6 +14,10 @@ class Kernel:
     def __init__(self, heap: Heap, arena: Region, ctl: int) -> None:
         self.symbols = symbol_table()
         self.tasks = TaskAllocator(heap, arena.address, arena.size, ctl)
+
+    def btf(self) -> bytes:
+        """BTF of the modelled kernel (`btf/vmlinux`)."""
+        return kernel_btf()
 
     def available_filter_functions(self) -> list[str]:
         """Every name that can fire, by address."""
