@@ -16,6 +16,7 @@ from engine.helpers import (
     perf,
     printk,
     ring,
+    stacks,
     strings,
     task,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "perf",
     "printk",
     "ring",
+    "stacks",
     "strings",
     "task",
 ]

@@ -11,6 +11,7 @@ from engine.maps.objects import ArrayOfMaps, CgroupArrayMap, PerfEventArrayMap, 
 from engine.maps.queue import QueueMap, StackMap
 from engine.maps.ring import RingMap
 from engine.maps.spec import MapHost, MapSpec, check_common, refuse_unless
+from engine.maps.stack_trace import StackTraceMap
 
 if TYPE_CHECKING:
     from engine.machine import Machine
@@ -32,6 +33,7 @@ FAMILIES: dict[MapType, type[Map]] = {
     MapType.ARRAY_OF_MAPS: ArrayOfMaps,
     MapType.HASH_OF_MAPS: HashOfMaps,
     MapType.RINGBUF: RingMap,
+    MapType.STACK_TRACE: StackTraceMap,
 }
 
 

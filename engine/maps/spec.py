@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.abi.bpf import MapCreateFlag, MapType
 from engine.cpus import possible_cpus
+from engine.btf.mapcheck import check_map_types
 from engine.errors import KernelError
 from engine.memory import Heap, round_up
 
@@ -112,6 +113,9 @@ def check_common(spec: MapSpec) -> None:
     refuse_unless(
         not spec.map_extra or spec.type == MapType.BLOOM_FILTER, "map_extra is not used by this type"
     )
+    if spec.btf is not None and spec.btf_value_type_id:
+        ids, sizes = (spec.btf_key_type_id, spec.btf_value_type_id), (spec.key_size, spec.value_size)
+        check_map_types(spec.type, spec.btf, ids, sizes, spec.max_entries)
     closed = MapCreateFlag.RDONLY | MapCreateFlag.WRONLY
     refuse_unless(spec.flags & closed != closed, "read-only and write-only at once")
     if spec.flags & MapCreateFlag.NUMA_NODE:
