@@ -119,12 +119,18 @@ def daemons(runtime: Path) -> list[int]:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
+def place(tmp_path: Path) -> Path:
+    """Where the mount and its records go."""
+    return tmp_path
+
+
+@pytest.fixture
+def shell(place: Path) -> Iterator[Shell]:
     """A shell with an empty directory to mount on, and records of its own. Nothing is mounted yet."""
     need_fuse()
-    runtime = tmp_path / "run"
+    runtime = place / "run"
     runtime.mkdir(mode=0o700)
-    mount = tmp_path / "m"
+    mount = place / "m"
     mount.mkdir()
     environment = os.environ | {
         "M": str(mount),
@@ -145,7 +151,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
         for pid in stuck:
             os.kill(pid, signal.SIGKILL)
         for row in mounts.mounts():
-            if row.directory.startswith(str(tmp_path)):
+            if row.directory.startswith(str(place)):
                 mounts.unmount(row.directory, lazy=True)
         assert not stuck, f"daemons that did not end: {stuck}"
 
