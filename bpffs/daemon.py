@@ -44,7 +44,7 @@ class Daemon:
         self.tree = mount_tree(
             bpf=self.bpf.root,
             tracing=self.tracefs.root,
-            vmlinux=None,
+            vmlinux=self.machine.kernel.btf(),
             procs=procs_file(self.tracer),
             report=report_file(self.machine, self.tracer),
         )

@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from engine.btf import Btf
+from engine.kernel.btf import kernel_btf
 from engine.kernel.functions import symbol_table
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ def _addresses() -> dict[str, int]:
     return {symbol.name: symbol.address for symbol in symbol_table()}
 
 
+@cache
+def _types() -> Btf:
+    return Btf(kernel_btf())
+
+
 def modelled_kernel(machine: "Machine") -> KernelInfo:
     """The kernel that `machine` models."""
-    return KernelInfo(symbol=_addresses().get, nr_cpus=machine.nr_cpus)
+    return KernelInfo(_types(), _addresses().get, nr_cpus=machine.nr_cpus)
