@@ -1,4 +1,4 @@
-"""System calls of a known program, counted exactly through the mount: by a program in a map, by lines of trace."""
+"""System calls of a known program, counted exactly through the mount: in a map, and as lines of trace."""
 
 import re
 from collections.abc import Callable
