@@ -33,12 +33,11 @@ class TraceEvent:
         self.id = number
         self.fields = fields
         self.print_fmt = print_fmt
-        self.enabled = False
+        self.attached = False
+        """Whether it gets hits at all: it is enabled, or a trigger needs it."""
+        self.soft_refs = 0
+        """How many triggers need its hits or switch it (`sm_ref`)."""
         self.removed = False
-        self.triggers = 0
-        """How many triggers need the event's hits."""
-        self.soft_enabled: bool | None = None
-        """What a trigger enable_event or disable_event has made of it; None: no such trigger."""
         self.address = context.machine.heap.alloc(Desc.SIZE)
         poke32(self.address + Desc.TYPE, number)
         poke64(self.address + Desc.BUFFER, context.buffer.address)
@@ -50,14 +49,13 @@ class TraceEvent:
         """Start or stop hits of this event. Raises KernelError."""
 
     @property
-    def busy(self) -> bool:
-        """Whether it may not be removed."""
-        return self.enabled or self.triggers > 0
+    def enabled(self) -> bool:
+        """Whether hits are recorded."""
+        return self.attached and bool(peek32(self.address + Desc.FLAGS) & Flag.RECORD)
 
-    @property
-    def listening(self) -> bool:
-        """Whether hits are wanted now."""
-        return bool(peek32(self.address + Desc.FLAGS))
+    def _attach(self, on: bool) -> None:
+        self.attach(on)
+        self.attached = on
 
     def set_filter(self, data: bytes) -> None:
         """`filter`. ENODEV when the event is gone; FilterError."""
@@ -71,36 +69,30 @@ class TraceEvent:
         with self.context.lock:
             if self.removed:
                 raise KernelError(errno.ENODEV)
-            if on != self.enabled:
-                if on:
-                    self.context.expand()
-                self._listen(on, self.triggers)
-
-    def set_triggers(self, count: int) -> None:
-        """Say how many triggers listen."""
-        with self.context.lock:
-            self._listen(self.enabled, count)
-
-    def _listen(self, enabled: bool, triggers: int) -> None:
-        """Publish what is wanted, then attach or detach."""
-        wanted = (Flag.ENABLED if enabled else 0) | (Flag.TRIGGERED if triggers else 0)
-        before = self.listening
-        if wanted and not before:
-            poke32(self.address + Desc.FLAGS, wanted)
-            try:
-                self.attach(True)
-            except KernelError:
+            if on:
+                self.context.expand()
+                poke32(self.address + Desc.FLAGS, Flag.RECORD)
+                if not self.attached:
+                    self._attach(True)
+            else:
+                if self.attached and not self.soft_refs:
+                    self._attach(False)
                 poke32(self.address + Desc.FLAGS, 0)
-                raise
-        elif before and not wanted:
-            self.attach(False)
-        poke32(self.address + Desc.FLAGS, wanted)
-        self.enabled = enabled
-        self.triggers = triggers
+
+    def soft(self, on: bool) -> None:
+        """A trigger needs the event, or no longer (`__ftrace_event_enable_disable` with soft_disable)."""
+        with self.context.lock:
+            self.soft_refs += 1 if on else -1
+            if on and not self.attached:
+                self.context.expand()
+                poke32(self.address + Desc.FLAGS, 0)
+                self._attach(True)
+            elif not on and not self.soft_refs and self.attached and not self.enabled:
+                self._attach(False)
 
     def enable_text(self) -> str:
         """The file enable: 0 or 1, with * where a trigger listens as well."""
-        return f"{int(self.enabled)}{'*' if self.triggers else ''}\n"
+        return f"{int(self.enabled)}{'*' if self.soft_refs else ''}\n"
 
     def format_text(self) -> str:
         """The file format."""

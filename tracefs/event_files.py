@@ -35,7 +35,7 @@ def _zero_or_one(data: bytes) -> bool:
 
 def _group_state(events: Iterable[TraceEvent]) -> str:
     """0, 1 or X for a mixture (`system_enable_read`); ? without events."""
-    states = {event.enabled for event in events if event.can_enable}
+    states = {event.attached for event in events if event.can_enable}
     return "?\n" if not states else "X\n" if len(states) > 1 else f"{int(states.pop())}\n"
 
 
@@ -49,8 +49,8 @@ class _EventDir(Dir):
         if event.can_enable:
             self._table["enable"] = TextFile(0o640, event.enable_text, self._store_enable)
             self._table["filter"] = TextFile(0o640, self._alive(event.filter.text), event.set_filter)
+            self._table |= extra
         self._table |= {
-            **extra,
             "format": TextFile(0o440, self._alive(lambda: event.format_text().encode("latin-1"))),
             "id": TextFile(0o440, self._alive(lambda: f"{event.id}\n")),
         }

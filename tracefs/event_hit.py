@@ -9,7 +9,7 @@ from engine.env import Env
 from engine.jit.lang import call, load_acquire64, native, put8, put16, put32, u32, u64
 from tracefs.clocks import record_time
 from tracefs.cmdlines import cmdline_save
-from tracefs.ring import ring_write
+from tracefs.ring import ring_put
 from tracefs.ring_layout import Buf
 
 __all__ = ["Desc", "Flag", "event_commit", "event_header", "event_wanted", "record_write"]
@@ -33,17 +33,16 @@ class Desc(IntEnum):
 class Flag(IntEnum):
     """Bits of `Desc.FLAGS`."""
 
-    ENABLED = 1
-    TRIGGERED = 2
+    RECORD = 1
+    """Hits are recorded: the event is enabled and not soft-disabled."""
 
 
 @native
 def event_wanted(event: int) -> int:
     """Whether a hit has to be staged at all."""
-    flags = u32(event + Desc.FLAGS)
-    if flags & Flag.TRIGGERED:
+    if u64(event + Desc.TRIGGERS) != 0:
         return 1
-    return 1 if flags & Flag.ENABLED and u32(u64(event + Desc.BUFFER) + Buf.RECORDING) else 0
+    return u32(event + Desc.FLAGS) & Flag.RECORD and u32(u64(event + Desc.BUFFER) + Buf.RECORDING)
 
 
 @native(inline=True)
@@ -58,8 +57,8 @@ def event_header(env: int, record: int, kind: int) -> int:
 
 @native
 def record_write(env: int, buffer: int, cmdlines: int, record: int, length: int) -> int:
-    """Stamp and write a staged record; remembers the thread's name. As `ring_write`."""
-    result = ring_write(buffer, u32(env + Env.CPU), record_time(buffer, env), record, length)
+    """Stamp and write a staged record; remembers the thread's name. As `ring_put`."""
+    result = ring_put(buffer, u32(env + Env.CPU), record_time(buffer, env), record, length)
     if result == 0:
         cmdline_save(cmdlines, env)
     return result
@@ -68,12 +67,15 @@ def record_write(env: int, buffer: int, cmdlines: int, record: int, length: int)
 @native
 def event_commit(env: int, event: int, record: int, length: int) -> int:
     """Take a staged record through triggers and filter to the ring. 0, or -errno when it is not taken."""
+    buffer = u64(event + Desc.BUFFER)
+    recording = u32(buffer + Buf.RECORDING)
+    flags = u32(event + Desc.FLAGS)
     triggers = load_acquire64(event + Desc.TRIGGERS)
     if triggers != 0 and call(u64(triggers), env, triggers, record) == 0:
         return 0
-    if u32(event + Desc.FLAGS) & Flag.ENABLED == 0:
+    if recording == 0 or flags & Flag.RECORD == 0:
         return 0
     match = load_acquire64(event + Desc.FILTER)
     if match != 0 and call(u64(match), env, match, record) == 0:
         return 0
-    return record_write(env, u64(event + Desc.BUFFER), u64(event + Desc.CMDLINES), record, length)
+    return record_write(env, buffer, u64(event + Desc.CMDLINES), record, length)

@@ -60,7 +60,7 @@ class KprobeEvents:
     def clear(self) -> None:
         """Remove every probe, as opening with O_TRUNC does. EBUSY, and nothing is done, if one is in use."""
         with self._context.lock:
-            if any(event.busy for event, _ in self._probes):
+            if any(event.attached for event, _ in self._probes):
                 raise KernelError(errno.EBUSY)
             with self._context.machine.probes.batch():
                 for event, probe in list(self._probes):
@@ -134,7 +134,7 @@ class KprobeEvents:
         if any(probe.same(other) for other in event.probes):
             raise log.error(0, "There is already the exact same probe event", errno.EEXIST)
         self._attach(log, event, probe)
-        if event.listening and probe.probe is not None:
+        if event.attached and probe.probe is not None:
             probe.probe.enable()
 
     def _attach(self, log: ProbeLog, event: KprobeEvent, probe: TraceKprobe) -> None:
@@ -204,7 +204,7 @@ class KprobeEvents:
     def _remove(self, event: KprobeEvent, probe: TraceKprobe) -> None:
         """`unregister_trace_kprobe`: EBUSY for the last probe of an event in use."""
         last = len(event.probes) == 1
-        if last and event.busy:
+        if last and event.attached:
             raise KernelError(errno.EBUSY)
         event.probes.remove(probe)
         self._probes.remove((event, probe))

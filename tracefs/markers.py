@@ -155,7 +155,10 @@ class MarkerWriter:
             scratch = peek64(self._env + Env.SCRATCH)
             ctypes.memmove(scratch, record, len(record))
             buffer, names = context.buffer.address, context.cmdlines.address
-            if record_write(self._env, buffer, names, scratch, len(record)) < 0:
+            if (
+                not context.buffer.recording
+                or record_write(self._env, buffer, names, scratch, len(record)) < 0
+            ):
                 raise KernelError(errno.EBADF)
 
 

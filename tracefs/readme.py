@@ -58,5 +58,12 @@ place (kretprobe): [<module>:]<symbol>[+<offset>]%return|<memaddr>
 \t\t\t  <event>:
       enable\t\t- Write 0/1 to enable/disable tracing of <event>
       filter\t\t- If set, only events passing filter are traced
+      trigger\t\t- If set, a command to perform when event is hit
+\t    Format: <trigger>[:count][if <filter>]
+\t   trigger: traceon, traceoff
+\t            enable_event:<system>:<event>
+\t            disable_event:<system>:<event>
+\t   To remove a trigger:
+\t     echo '!<trigger>' > <system>/<event>/trigger
       format\t\t- The fields of a record of <event>
 """

@@ -30,7 +30,7 @@ from tracefs.ring_layout import (
     Ring,
 )
 
-__all__ = ["buffer_wake", "page_of", "ring_lock", "ring_of", "ring_unlock", "ring_write"]
+__all__ = ["buffer_wake", "page_of", "ring_lock", "ring_of", "ring_put", "ring_unlock", "ring_write"]
 
 _SPINS = 63
 _EBADF = -9
@@ -160,13 +160,13 @@ def buffer_wake(buffer: int) -> int:
 
 
 @native
-def ring_write(buffer: int, cpu: int, time: int, data: int, length: int) -> int:
+def ring_put(buffer: int, cpu: int, time: int, data: int, length: int) -> int:
     """Write a record of `length` bytes at `data`, its padding included up to a multiple of 4.
 
-    0; -EBADF when this CPU does not record or there is no room; -E2BIG when no sub-buffer could hold it.
+    0; -EBADF when this CPU is masked out or there is no room; -E2BIG when no sub-buffer could hold it.
     """
     ring = ring_of(buffer, cpu)
-    if u32(buffer + Buf.RECORDING) == 0 or u32(ring + Ring.DISABLED) != 0:
+    if u32(ring + Ring.DISABLED) != 0:
         return _EBADF
     if ugt(length, BUF_PAGE_SIZE - 8):
         return _E2BIG
@@ -176,3 +176,11 @@ def ring_write(buffer: int, cpu: int, time: int, data: int, length: int) -> int:
     if load_acquire32(buffer + Buf.WAITERS) != 0:
         buffer_wake(buffer)
     return result
+
+
+@native
+def ring_write(buffer: int, cpu: int, time: int, data: int, length: int) -> int:
+    """`ring_put` if recording is on; -EBADF otherwise."""
+    if u32(buffer + Buf.RECORDING) == 0:
+        return _EBADF
+    return ring_put(buffer, cpu, time, data, length)

@@ -19,7 +19,7 @@ class SetEvent:
 
     def text(self) -> str:
         """What is enabled."""
-        enabled = [event for event in self._events.all() if event.enabled]
+        enabled = [event for event in self._events.all() if event.attached]
         return "".join(f"{event.system}:{event.name}\n" for event in enabled)
 
     def available(self) -> str:

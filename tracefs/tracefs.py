@@ -25,6 +25,7 @@ from tracefs.readme import README
 from tracefs.set_event import SetEvent
 from tracefs.trace_file import TraceFile
 from tracefs.trace_pipe import TracePipe
+from tracefs.triggers import Triggers
 
 __all__ = ["Tracefs"]
 
@@ -65,6 +66,7 @@ class Tracefs:
         self.events = Events()
         self._printk = static_events(self.context, self.events)
         self.kprobes = KprobeEvents(self.context, self.events)
+        self.triggers = Triggers(self.events)
         self._markers = MarkerWriter(self.context)
         self._output = Output(self.context, self.events)
         options = self.context.options
@@ -91,6 +93,7 @@ class Tracefs:
         machine = self.context.machine
         machine.progs.on_add.remove(self._loaded)
         poke64(machine.ctl + Ctl.PRINTK_FN, 0)
+        self.triggers.remove_all()
         for event in self.events.all():
             if event.can_enable:
                 event.set_enabled(False)
@@ -160,7 +163,9 @@ class Tracefs:
         )
 
     def _event_files(self, event: TraceEvent) -> dict[str, Node]:
-        return {}
+        """What an event has besides enable, filter, format and id."""
+        triggers = self.triggers
+        return {"trigger": TextFile(0o640, partial(triggers.text, event), partial(triggers.store, event))}
 
 
 def _option_files(options: Options) -> dict[str, Node]:
