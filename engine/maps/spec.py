@@ -8,8 +8,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from engine.abi.bpf import MapCreateFlag, MapType
-from engine.cpus import possible_cpus
 from engine.btf.mapcheck import check_map_types
+from engine.cpus import possible_cpus
 from engine.errors import KernelError
 from engine.memory import Heap, round_up
 
