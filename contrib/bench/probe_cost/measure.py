@@ -79,9 +79,8 @@ def main(arguments: list[str]) -> int:
         found = rounds([program, calls], directory, count)
     medians = {way: statistics.median(times) for way, times in found.items()}
     for way, times in found.items():
-        print(
-            f"{way:9} {medians[way] / 1000:8.2f} us/call   {min(times) / 1000:8.2f} .. {max(times) / 1000:.2f}"
-        )
+        best, worst = min(times) / 1000, max(times) / 1000
+        print(f"{way:9} {medians[way] / 1000:8.2f} us/call   {best:8.2f} .. {worst:.2f}")
     ratio = (medians["probed"] - medians["bare"]) / (medians["strace"] - medians["bare"])
     print(f"probed / strace: {ratio:.2f}")
     return 0 if ratio < 1 else 1
