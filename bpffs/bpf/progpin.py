@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from bpffs.bpf.cursor import TextCursor
 from bpffs.bpf.pins import PIN_MODE, Pin, View
-from engine.isa.disasm import disasm_program
+from engine import progdump
 from engine.kernfs import Caller, Handle
 from engine.progs import Prog
 
@@ -35,14 +35,14 @@ class _ProgText(View):
 
 
 def _xlated(prog: Prog) -> Iterator[bytes]:
-    """`bpftool prog dump xlated`: each instruction with its number."""
-    for index, text in disasm_program(prog.xlated):
-        yield f"{index:4}: {text}\n".encode()
+    """`bpftool prog dump xlated`: functions, source lines, instructions with their numbers."""
+    for line in progdump.xlated(prog):
+        yield f"{line}\n".encode()
 
 
 def _jited(prog: Prog) -> Iterator[bytes]:
-    """The machine code, as bytes."""
-    yield prog.jited
+    """The machine code, as assembler text."""
+    yield progdump.assembly(prog).encode()
 
 
 def _log(prog: Prog) -> Iterator[bytes]:

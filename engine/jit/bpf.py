@@ -17,7 +17,7 @@ from engine.jit.bpf_unit import HelperLike, Unit
 from engine.jit.build import cached_object
 from engine.verifier import PtrClass, Subprog, Verified
 
-__all__ = ["Code", "compile_bpf", "module_text"]
+__all__ = ["Code", "bpf_assembly", "compile_bpf", "module_text"]
 
 _LARGE = 4096
 """Instructions beyond which less optimisation keeps the time to load in bounds."""
@@ -47,13 +47,22 @@ def compile_bpf(
     The code takes r1 up to r`arguments`, and the environment.
     """
     unit = Unit(verified, helpers, arguments)
-    level = 2 if len(verified.insns) <= _LARGE else 1
+    level = _level(verified)
     if cached:
         image = cached_object(f"bpf {arguments} {unit.key()}", lambda: module_text(unit), level=level)
     else:
         image = codegen.object_of(module_text(unit), level=level)
     addresses, tracker = codegen.link_tracked(image, ["prog"], unit.imports())
     return Code(addresses["prog"], image, tracker)
+
+
+def bpf_assembly(verified: Verified, helpers: Mapping[int, HelperLike]) -> str:
+    """The machine code of a program as assembler text; compiles it anew."""
+    return codegen.assembly_of(module_text(Unit(verified, helpers)), level=_level(verified))
+
+
+def _level(verified: Verified) -> int:
+    return 2 if len(verified.insns) <= _LARGE else 1
 
 
 def module_text(unit: Unit) -> str:

@@ -7,7 +7,7 @@ from functools import cache
 
 import llvmlite.binding as llvm
 
-__all__ = ["host_key", "link", "link_tracked", "object_of"]
+__all__ = ["assembly_of", "host_key", "link", "link_tracked", "object_of"]
 
 _lock = threading.RLock()
 _kept: list[object] = []
@@ -37,16 +37,27 @@ def host_key() -> str:
         return f"{version} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
 
 
+def _optimised(machine: llvm.TargetMachine, ir_text: str, level: int) -> llvm.ModuleRef:
+    module = llvm.parse_assembly(ir_text)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=level)
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return module
+
+
 def object_of(ir_text: str, *, level: int = 2) -> bytes:
     """An ELF object with the machine code of the module `ir_text`, optimised at `level`."""
     with _lock:
         machine, _ = _target()
-        module = llvm.parse_assembly(ir_text)
-        module.verify()
-        options = llvm.create_pipeline_tuning_options(speed_level=level)
-        builder = llvm.create_pass_builder(machine, options)
-        builder.getModulePassManager().run(module, builder)
-        return bytes(machine.emit_object(module))
+        return bytes(machine.emit_object(_optimised(machine, ir_text, level)))
+
+
+def assembly_of(ir_text: str, *, level: int = 2) -> str:
+    """The same machine code as assembler text, for people."""
+    with _lock:
+        machine, _ = _target()
+        return str(machine.emit_assembly(_optimised(machine, ir_text, level)))
 
 
 def link(image: bytes, exports: list[str], imports: Mapping[str, int] | None = None) -> dict[str, int]:
