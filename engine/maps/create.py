@@ -7,6 +7,7 @@ from engine.maps.array import ArrayMap, PercpuArrayMap
 from engine.maps.base import Map
 from engine.maps.hash import HashMap, LruHashMap, LruPercpuHashMap, PercpuHashMap
 from engine.maps.hash_of_maps import HashOfMaps
+from engine.maps.lpm import LpmTrieMap
 from engine.maps.objects import ArrayOfMaps, CgroupArrayMap, PerfEventArrayMap, ProgArrayMap
 from engine.maps.queue import QueueMap, StackMap
 from engine.maps.ring import RingMap
@@ -33,6 +34,7 @@ FAMILIES: dict[MapType, type[Map]] = {
     MapType.ARRAY_OF_MAPS: ArrayOfMaps,
     MapType.HASH_OF_MAPS: HashOfMaps,
     MapType.RINGBUF: RingMap,
+    MapType.LPM_TRIE: LpmTrieMap,
     MapType.STACK_TRACE: StackTraceMap,
 }
 

@@ -81,13 +81,18 @@ class ObjectArray(Map):
 
     def update_object(self, key: bytes, item: object, flags: int = 0) -> None:
         """Put an object at index `key`. E2BIG beyond the end; EINVAL for flags and what may not be here."""
-        self.refuse_frozen()
-        refuse_unless(not flags, f"bad flags {flags:#x}")
+        self.refuse_update(key, flags)
         index = self._index(key)
         accepted = self.accept(item)
         with self._lock:
             self._publish(index, accepted.address)
             self._objects[index] = accepted
+
+    def refuse_update(self, key: bytes, flags: int) -> None:
+        """What can be wrong before the object is looked at: EPERM, EINVAL (flags), E2BIG."""
+        self.refuse_frozen()
+        refuse_unless(not flags, f"bad flags {flags:#x}")
+        self._index(key)
 
     def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
         """A number is no object: EBADF. See `update_object`."""

@@ -4,11 +4,14 @@
 """
 
 import errno
+import struct
 
 from engine.abi.bpf import MapType, UpdateFlag
 from engine.errors import KernelError
 from engine.machine import Machine
 from engine.maps import Map
+from engine.maps.hash_of_maps import HashOfMaps
+from engine.maps.objects import ObjectArray
 from engine.syscall.attr import Attr
 from engine.syscall.caller import BpfCaller
 from engine.syscall.mapcmds import get_map
@@ -69,7 +72,12 @@ def update_elem(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
     _refuse_lock(used, flags)
     key = _key(caller, used, attr.u64(_KEY))
     value = caller.memory.read(attr.u64(_VALUE), used.user_value_size)
-    if used.type in _QUEUES:
+    if isinstance(used, ObjectArray | HashOfMaps):
+        if isinstance(used, ObjectArray):
+            used.refuse_update(key, flags)
+        item = caller.fds.get(struct.unpack("<i", value)[0]).object
+        used.update_object(key, item, flags)
+    elif used.type in _QUEUES:
         used.push(value, flags)
     else:
         used.update(key, value, flags)

@@ -49,6 +49,14 @@ def _name(raw: bytes) -> str:
     return text.decode("latin-1")
 
 
+def _inner(caller: BpfCaller, attr: Attr) -> Map | None:
+    """The template of a map of maps; None where there is none, which `create_map` refuses in its turn."""
+    try:
+        return get_map(caller, attr.s32(20))[0]
+    except KernelError:
+        return None
+
+
 def map_create(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
     """BPF_MAP_CREATE: a descriptor of a new map."""
     attr.check_end(72)
@@ -58,9 +66,6 @@ def map_create(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
     if kind not in MapType.__members__.values():
         raise KernelError(errno.EINVAL, f"no map type {kind}")
     name = _name(attr.text(28, BPF_OBJ_NAME_LEN))
-    inner: Map | None = None
-    if kind in _WITH_INNER:
-        inner, _ = get_map(caller, attr.s32(20))
     readable, writable = access_of(flags)
     spec = MapSpec(
         MapType(kind),
@@ -72,7 +77,7 @@ def map_create(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
         btf=_btf(caller, attr),
         btf_key_type_id=attr.u32(52),
         btf_value_type_id=attr.u32(56),
-        inner=inner,
+        inner=_inner(caller, attr) if kind in _WITH_INNER else None,
         numa_node=attr.u32(24),
         map_extra=attr.u64(64),
     )

@@ -19,6 +19,14 @@ _reason = kernel_oracle.kernel_unavailable()
 pytestmark = pytest.mark.skipif(bool(_reason), reason=_reason or "the kernel answers")
 
 _TYPES = [
+    MapType.QUEUE,
+    MapType.STACK,
+    MapType.LPM_TRIE,
+    MapType.STACK_TRACE,
+    MapType.RINGBUF,
+    MapType.PROG_ARRAY,
+    MapType.PERF_EVENT_ARRAY,
+    MapType.CGROUP_ARRAY,
     MapType.HASH,
     MapType.ARRAY,
     MapType.PERCPU_HASH,
@@ -93,18 +101,18 @@ def _create_attr(kind: int, key: int, value: int, entries: int, flags: int, extr
 def test_creation_agrees_on_random_attributes(pair: Pair) -> None:
     rng = random.Random(1)
     sizes = [0, 1, 3, 4, 5, 8, 16, 64, 511, 513, 32768, 32769, 1 << 22, (1 << 22) - 53, 0x80000000]
-    entries = [0, 1, 2, 3, 7, 64, 100]
+    entries = [0, 1, 2, 3, 7, 64, 100, 4096]
     flag_bits = [1 << i for i in range(0, 13)]
     accepted = 0
-    for _ in range(1500):
+    for _ in range(3000):
         kind = rng.choice(_TYPES)
         flags = 0
         for _ in range(rng.choice([0, 0, 1, 1, 2])):
             flags |= rng.choice(flag_bits)
-        key = 4 if rng.random() < 0.6 else rng.choice(sizes[:12])
-        value = rng.choice(sizes)
+        key = rng.choice([4, 4, 4, 0, 8, rng.choice(sizes[:12])])
+        value = rng.choice([4, 8, 0, rng.choice(sizes), rng.choice(sizes)])
         # The kernel takes the memory at once: keep it small.
-        attr = _create_attr(kind, key, value, rng.choice(entries if value < 1024 else entries[:3]), flags)
+        attr = _create_attr(kind, key, value, rng.choice(entries if value < 512 else entries[:3]), flags)
         accepted += pair.create(attr) == 0
         pair.close()
     assert accepted > 200
@@ -213,6 +221,86 @@ def test_array_commands_agree(pair: Pair, kind: MapType, value_size: int) -> Non
         _delete(pair, key)
     theirs, ours = pair.fds[-1]
     assert _keys(kernel_oracle.bpf, theirs, 4) == _keys(pair.engine, ours, 4)
+
+
+@pytest.mark.parametrize("kind", [MapType.QUEUE, MapType.STACK])
+def test_queue_commands_agree(pair: Pair, kind: MapType) -> None:
+    rng = random.Random(int(kind))
+    assert pair.create(_create_attr(kind, 0, 6, 5, 0)) == 0
+    commands = [Cmd.MAP_UPDATE_ELEM, Cmd.MAP_UPDATE_ELEM, Cmd.MAP_LOOKUP_ELEM, Cmd.MAP_LOOKUP_AND_DELETE_ELEM]
+    for _ in range(600):
+        command = rng.choice(commands)
+        flags = rng.choice([0, 0, 0, 1, 2, 2, 3, 4, 1 << 33])
+        value = rng.randbytes(6) if command == Cmd.MAP_UPDATE_ELEM else bytes(6)
+        pair.elem(-1, command, b"key!" if rng.random() < 0.05 else None, value, flags)
+    theirs, ours = pair.fds[-1]
+    for command in (Cmd.MAP_DELETE_ELEM, Cmd.MAP_GET_NEXT_KEY):
+        attrs = [struct.pack("<I4xQQ", fd, 0, 0) for fd in (theirs, ours)]
+        assert kernel_oracle.bpf(command, attrs[0]) == pair.engine(command, attrs[1])
+
+
+@pytest.mark.parametrize("key_size", [5, 8, 20])
+def test_trie_commands_agree(pair: Pair, key_size: int) -> None:
+    rng = random.Random(key_size)
+    assert pair.create(_create_attr(MapType.LPM_TRIE, key_size, 8, 30, MapCreateFlag.NO_PREALLOC)) == 0
+    bits = (key_size - 4) * 8
+
+    def key() -> bytes:
+        length = rng.choice([0, 1, 2, bits - 1, bits, bits + 1, rng.randrange(bits)])
+        return struct.pack("<I", length) + bytes(
+            rng.choice([0, 0x80, 0xFF, 0xC0, 1]) for _ in range(key_size - 4)
+        )
+
+    commands = [Cmd.MAP_UPDATE_ELEM, Cmd.MAP_UPDATE_ELEM, Cmd.MAP_LOOKUP_ELEM, Cmd.MAP_DELETE_ELEM]
+    theirs, ours = pair.fds[-1]
+    for step in range(1500):
+        command = rng.choice(commands)
+        if command == Cmd.MAP_DELETE_ELEM:
+            _delete(pair, key())
+        else:
+            flags = rng.choice([0, 0, 0, 1, 2, 3, 4])
+            value = rng.randbytes(8) if command == Cmd.MAP_UPDATE_ELEM else bytes(8)
+            pair.elem(-1, command, key(), value, flags)
+        if step % 100 == 0:
+            assert _keys(kernel_oracle.bpf, theirs, key_size) == _keys(pair.engine, ours, key_size)
+
+
+def test_maps_of_maps_agree(pair: Pair) -> None:
+    assert pair.create(_create_attr(MapType.HASH, 4, 8, 10, 0)) == 0
+    assert pair.create(_create_attr(MapType.HASH, 4, 16, 10, 0)) == 0
+    assert pair.create(_create_attr(MapType.ARRAY, 4, 8, 10, 0)) == 0
+    for kind in (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS):
+        answers = []
+        for side, call in enumerate((kernel_oracle.bpf, pair.engine)):
+            inner = pair.fds[0][side]
+            answers.append(call(Cmd.MAP_CREATE, struct.pack("<IIIIIi", kind, 4, 4, 3, 0, inner)))
+        assert min(answers) > 0
+        pair.fds.append((answers[0], answers[1]))
+        for bad in (
+            struct.pack("<IIIIIi", kind, 4, 4, 3, 0, -1),
+            struct.pack("<IIIIIi", kind, 4, 8, 3, 0, 0),
+        ):
+            assert kernel_oracle.bpf(Cmd.MAP_CREATE, bad) == pair.engine(Cmd.MAP_CREATE, bad)
+        for index in (0, 1, 2, 3):
+            for flags in (0, 1, 2, 4):
+                for which in (0, 1, 2, None):
+                    _put_map(pair, index, which, flags)
+        for index in (0, 1, 2, 3, 2):
+            _delete(pair, struct.pack("<I", index))
+
+
+def _put_map(pair: Pair, index: int, which: int | None, flags: int) -> None:
+    """Update element `index` of the last map with the descriptor of another, in both."""
+    answers = []
+    for side, call in enumerate((kernel_oracle.bpf, pair.engine)):
+        key = ctypes.create_string_buffer(struct.pack("<I", index), 4)
+        fd = -1 if which is None else pair.fds[which][side]
+        value = ctypes.create_string_buffer(struct.pack("<i", fd), 4)
+        attr = struct.pack(
+            "<I4xQQQ", pair.fds[-1][side], ctypes.addressof(key), ctypes.addressof(value), flags
+        )
+        answers.append(call(Cmd.MAP_UPDATE_ELEM, attr))
+    assert answers[0] == answers[1], (index, which, flags)
 
 
 def test_read_only_write_only_and_frozen_maps_agree(pair: Pair) -> None:
