@@ -12,7 +12,7 @@ from tracefs.filters import EventFilter
 
 __all__ = ["Formatter", "TraceEvent"]
 
-Formatter = Callable[[memoryview], str]
+Formatter = Callable[[bytes], str]
 """Turns a record into the line behind the time stamp, with its newline."""
 
 

@@ -17,6 +17,8 @@ __all__ = ["KprobeEvent", "TraceKprobe", "own_size"]
 _CODES = {(1, False): "B", (2, False): "H", (4, False): "I", (8, False): "Q"}
 _CODES |= {(size, True): code.lower() for (size, _), code in list(_CODES.items())}
 _ULONG = "unsigned long"
+_KEEP = 1024
+"""Places of hits whose text is remembered: one for a probe, one per caller for a return probe."""
 
 
 def own_size(is_return: bool) -> int:
@@ -55,13 +57,13 @@ def _print_fmt(args: list[ProbeArg], is_return: bool) -> str:
     return f'"{text}", {values}'
 
 
-def _text_at(data: memoryview, location: int) -> str:
+def _text_at(data: bytes, location: int) -> str:
     """A string of the dynamic area as it is shown; `location` is its `__data_loc` word."""
     length = location >> 16 & 0xFFFF
     if not length:
         return "(fault)"
     start = location & 0xFFFF
-    return '"' + str(data[start : start + length - 1], "latin-1") + '"'
+    return '"' + data[start : start + length - 1].decode("latin-1") + '"'
 
 
 class _Renderer:
@@ -74,7 +76,7 @@ class _Renderer:
         codes = "<" + ("QQ" if event.is_return else "Q")
         first = position = 2 if event.is_return else 1
         template = "".join(self._arg_template(arg) for arg in args)
-        self._special: list[tuple[int, Callable[[memoryview, int], str]]] = []
+        self._special: list[tuple[int, Callable[[bytes, int], str]]] = []
         for arg in args:
             number = arg.count or 1
             signed = arg.type.signed and not arg.type.is_string
@@ -86,6 +88,7 @@ class _Renderer:
                     self._special.append((position + i, self._pointer))
             position += number
         self._first = first
+        self._places: dict[bool, dict[tuple[int, ...], str]] = {False: {}, True: {}}
         self._unpack = struct.Struct(codes).unpack_from
         self._template = f"{event.name}: (%s){template}\n"
 
@@ -95,30 +98,36 @@ class _Renderer:
         one = ",".join([conversion] * (arg.count or 1))
         return f" {arg.name}=" + (f"{{{one}}}" if arg.count else one)
 
-    def _pointer(self, data: memoryview, value: int) -> str:
+    def _pointer(self, data: bytes, value: int) -> str:
         return self._symbols.pointer(value)
 
-    def _place(self, values: tuple[int, ...]) -> str:
+    def _place(self, values: tuple[int, ...], with_address: bool) -> str:
+        """What stands in the parentheses."""
         symbols = self._symbols
+
+        def shown(text: str, value: int) -> str:
+            return f"{text} <{value:016x}>" if with_address else text
+
         if not self._is_return:
-            return symbols.full(values[0]) + self._address(values[0])
-        caller, function = values[1], values[0]
-        return (
-            f"{symbols.full(caller)}{self._address(caller)} <- "
-            f"{symbols.short(function)}{self._address(function)}"
-        )
+            return shown(symbols.full(values[0]), values[0])
+        function, caller = values
+        return f"{shown(symbols.full(caller), caller)} <- {shown(symbols.short(function), function)}"
 
-    def _address(self, value: int) -> str:
-        return f" <{value:016x}>" if self._options["sym-addr"] else ""
-
-    def __call__(self, data: memoryview) -> str:
+    def __call__(self, data: bytes) -> str:
         values = self._unpack(data, COMMON_SIZE)
+        first = self._first
+        places = self._places[self._options.state["sym-addr"]]
+        place = places.get(values[:first])
+        if place is None:
+            if len(places) >= _KEEP:
+                places.clear()
+            place = places[values[:first]] = self._place(values[:first], places is self._places[True])
         if not self._special:
-            return self._template % (self._place(values), *values[self._first :])
+            return self._template % (place, *values[first:])
         shown: list[int | str] = list(values)
         for index, show in self._special:
             shown[index] = show(data, values[index])
-        return self._template % (self._place(values), *shown[self._first :])
+        return self._template % (place, *shown[first:])
 
 
 class TraceKprobe:

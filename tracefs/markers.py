@@ -68,8 +68,8 @@ class _PrintEvent(TraceEvent):
         self.formatter = self._format
 
     @staticmethod
-    def _format(data: memoryview) -> str:
-        text = bytes(data[16:]).split(b"\0", 1)[0].decode("latin-1")
+    def _format(data: bytes) -> str:
+        text = data[16:].split(b"\0", 1)[0].decode("latin-1")
         return f"{_MARK}: {text}"
 
 
@@ -88,7 +88,7 @@ class _RawEvent(TraceEvent):
         self.formatter = self._format
 
     @staticmethod
-    def _format(data: memoryview) -> str:
+    def _format(data: bytes) -> str:
         return (
             f"# {int.from_bytes(data[8:12], 'little'):x} buf:"
             + "".join(f" {b:02x}" for b in data[12:])
@@ -106,10 +106,10 @@ class PrintkEvent(TraceEvent):
         self.formatter = self._format
 
     @staticmethod
-    def _format(data: memoryview) -> str:
+    def _format(data: bytes) -> str:
         location = int.from_bytes(data[8:12], "little")
         start, length = location & 0xFFFF, location >> 16
-        return f"bpf_trace_printk: {str(data[start : start + length - 1], 'latin-1')}\n"
+        return f"bpf_trace_printk: {data[start : start + length - 1].decode('latin-1')}\n"
 
 
 def static_events(context: Context, events: Events) -> PrintkEvent:

@@ -37,11 +37,12 @@ class Options:
     """The state of the options."""
 
     def __init__(self) -> None:
-        self._state = dict(DEFAULTS)
+        self.state = dict(DEFAULTS)
+        """Option -> on; only `set` changes it."""
         self._hooks: dict[str, Callable[[bool], None]] = {}
 
     def __getitem__(self, name: str) -> bool:
-        return self._state[name]
+        return self.state[name]
 
     def on_change(self, name: str, hook: Callable[[bool], None]) -> None:
         """Call `hook` with the new state before option `name` changes; it may raise KernelError."""
@@ -49,16 +50,16 @@ class Options:
 
     def set(self, name: str, on: bool) -> None:
         """Change an option. EINVAL for an unknown one."""
-        if name not in self._state:
+        if name not in self.state:
             raise KernelError(errno.EINVAL)
-        if self._state[name] != on:
+        if self.state[name] != on:
             if name in self._hooks:
                 self._hooks[name](on)
-            self._state[name] = on
+            self.state[name] = on
 
     def text(self) -> str:
         """trace_options: one line an option, with `no` in front of what is off."""
-        return "".join(f"{'' if on else 'no'}{name}\n" for name, on in self._state.items())
+        return "".join(f"{'' if on else 'no'}{name}\n" for name, on in self.state.items())
 
     def store(self, data: bytes) -> None:
         """A write to trace_options: `NAME` or `noNAME`. EINVAL."""

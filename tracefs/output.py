@@ -54,34 +54,45 @@ class Output:
         return self._default(records)
 
     def _default(self, records: Iterable[Record]) -> str:
-        """The ordinary format, with everything that stays the same looked up once."""
-        context = self._context
-        options = context.options
-        find, events = context.cmdlines.find, self._events.by_id
-        in_ns, irq_info, tgid = context.clock.in_ns, options["irq-info"], options["record-tgid"]
-        with_context = options["context-info"]
-        names: dict[int, str] = {}
-        unpack = _ENTRY.unpack_from
+        """The ordinary format, with everything that stays the same made once."""
+        in_ns = self._context.clock.in_ns
+        heads: dict[tuple[int, int, int, int], str] = {}
+        seconds, shown_seconds = -1, ""
+        unpack, find = _ENTRY.unpack_from, self._events.by_id.get
         text = []
         for cpu, time_ns, lost, data in records:
             if lost:
                 text.append(f"CPU:{cpu} [LOST {lost} EVENTS]\n")
             kind, flags, preempt, pid = unpack(data)
-            if with_context:
-                head = names.get(pid)
-                if head is None:
-                    head = f"{find(pid).decode('latin-1'):>16}-{pid:<7} "
-                    if tgid:
-                        group = context.cmdlines.find_tgid(pid)
-                        head += f"({group:7}) " if group else "(-------) "
-                    names[pid] = head
+            event = find(kind)
+            body = event.formatter(data) if event is not None else f"Unknown type {kind}\n"
+            key = (pid, cpu, flags, preempt)
+            head = heads.get(key)
+            if head is None:
+                head = heads[key] = self._head(*key)
+            if not head:
+                text.append(body)
+            elif in_ns:
                 micros = time_ns // 1000
-                when = f"{micros // 1_000_000:5}.{micros % 1_000_000:06}: " if in_ns else f"{time_ns:12}: "
-                irqs = (latency_flags(flags, preempt) + " ") if irq_info else " "
-                text.append(f"{head}[{cpu:03}] {irqs}{when}")
-            event = events.get(kind)
-            text.append(f"Unknown type {kind}\n" if event is None else event.formatter(data))
+                if micros // 1_000_000 != seconds:
+                    seconds = micros // 1_000_000
+                    shown_seconds = f"{seconds:5}."
+                text.append(f"{head}{shown_seconds}{micros % 1_000_000:06}: {body}")
+            else:
+                text.append(f"{head}{time_ns:12}: {body}")
         return "".join(text)
+
+    def _head(self, pid: int, cpu: int, flags: int, preempt: int) -> str:
+        """What stands before the time stamp; nothing without option context-info (`trace_print_context`)."""
+        options, names = self._context.options, self._context.cmdlines
+        if not options["context-info"]:
+            return ""
+        head = f"{names.find(pid).decode('latin-1'):>16}-{pid:<7} "
+        if options["record-tgid"]:
+            group = names.find_tgid(pid)
+            head += f"({group:7}) " if group else "(-------) "
+        irqs = (latency_flags(flags, preempt) + " ") if options["irq-info"] else " "
+        return f"{head}[{cpu:03}] {irqs}"
 
     @staticmethod
     def _lost(record: Record) -> str:

@@ -40,10 +40,12 @@ BOOT_SIZE = 1
 DEFAULT_SIZE = 1441792
 """Bytes per CPU once something is (TRACE_BUF_SIZE_DEFAULT)."""
 _BATCH = 128 * 1024
+"""Most bytes of records consumed at a time."""
+_LARGEST = SUBBUF + RECORD_HEADER
 _MAX_PAGES = 1 << 19
 _HEADER = struct.Struct("<IIQII")
 
-Record = tuple[int, int, int, memoryview]
+Record = tuple[int, int, int, bytes]
 """CPU, time in ns, events lost before it, data: `struct trace_entry` and what follows, padded to 4 bytes."""
 
 
@@ -197,14 +199,15 @@ class TraceBuffer:
     def consume(self, cpu: int | None, limit: int) -> Iterator[Record]:
         """Take up to `limit` records, oldest first, merged over CPUs. All of them are consumed at once."""
         first, last = self.span(cpu)
-        out = bytearray(_BATCH)
-        address = ctypes.addressof((ctypes.c_char * _BATCH).from_buffer(out))
-        used = buffer_consume(self.address, first, last, address, _BATCH, limit)
-        view = memoryview(out)
+        room = min(_BATCH, limit * _LARGEST)
+        out = bytearray(room)
+        address = ctypes.addressof((ctypes.c_char * room).from_buffer(out))
+        used = buffer_consume(self.address, first, last, address, room, limit)
+        taken = bytes(memoryview(out)[:used])
         at = 0
         while at < used:
-            size, on, time_ns, lost, length = _HEADER.unpack_from(out, at)
-            yield on, time_ns, lost, view[at + RECORD_HEADER : at + RECORD_HEADER + length]
+            size, on, time_ns, lost, length = _HEADER.unpack_from(taken, at)
+            yield on, time_ns, lost, taken[at + RECORD_HEADER : at + RECORD_HEADER + length]
             at += size
 
     def clone(self, cpu: int | None) -> "TraceBuffer":

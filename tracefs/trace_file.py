@@ -89,8 +89,7 @@ class TraceFile(File):
         entries, written = source.entries(self.cpu), source.written(self.cpu)
         yield header(self.context, entries, written).encode("latin-1")
         if self.context.options["latency-format"]:
-            records = [(cpu, at, lost, memoryview(bytes(data))) for cpu, at, lost, data in self._all(copy)]
-            yield self._output.latency(records, self.context.start_ns).encode("latin-1")
+            yield self._output.latency(list(self._all(copy)), self.context.start_ns).encode("latin-1")
             return
         annotate = self.context.options["annotate"] and written > entries
         started: set[int] = set()
