@@ -7,6 +7,8 @@ from engine.verifier.pointer import pointer_alu
 from engine.verifier.precision import mark_chain_precision
 from engine.verifier.regs import (
     ADD_CONST,
+    ADD_CONST32,
+    ADD_CONST64,
     SCALAR,
     UNKNOWN_SCALAR,
     Reg,
@@ -18,7 +20,7 @@ from engine.verifier.tnum import M32, M64
 
 __all__ = ["do_alu", "linked_source"]
 
-_S32_MAX = (1 << 31) - 1
+_S32 = range(-(1 << 31), 1 << 31)
 _FORKS = (Alu.AND, Alu.OR)
 _WORD = unsigned_range(0, M32)
 
@@ -42,7 +44,8 @@ def do_alu(env: Env, insn: Insn, row: Opcode) -> None:
         env.regs[insn.dst] = scalar(alu(Alu.NEG, reg.b, reg.b, row.bits == 32))
     elif reg.type == SCALAR:
         reverse = row.form is Form.BSWAP or bool(insn.code & 8)
-        env.regs[insn.dst] = scalar(byte_swap(reg.b, insn.imm // 8, reverse))
+        same = insn.imm == 64 and not reverse
+        env.regs[insn.dst] = scalar(reg.b if same else byte_swap(reg.b, insn.imm // 8, reverse))
     else:
         env.regs[insn.dst] = UNKNOWN_SCALAR
 
@@ -180,11 +183,23 @@ def _with_low_half(b: Bounds, low: int) -> Bounds:
 
 
 def _scalars(row: Opcode, dst: Reg, src: Reg) -> Reg:
-    """The result of scalar op scalar; `rX += constant` keeps X tied to the scalars equal to it before."""
+    """The result of scalar op scalar."""
     assert row.op is not None
     result = scalar(alu(row.op, dst.b, src.b, row.bits == 32))
-    grows = row.op == Alu.ADD and row.bits == 64 and not src.b.m and src.b.v <= _S32_MAX
-    if grows and dst.id and not dst.id & ADD_CONST:
-        result.id = dst.id | ADD_CONST
-        result.off = src.b.v
+    if dst.id and row.op in (Alu.ADD, Alu.SUB) and not src.b.m and dst is not src:
+        _keep_link(row, dst, src, result)
     return result
+
+
+def _keep_link(row: Opcode, dst: Reg, src: Reg, result: Reg) -> None:
+    """`rX += constant` keeps rX tied to the scalars that it was equal to; once, and on 32 bits only where
+    the high
+    half was zero."""
+    is32 = row.bits == 32
+    off = src.b.s32min if is32 else src.b.smin
+    if row.op == Alu.SUB:
+        off = -off
+    if dst.id & ADD_CONST or off not in _S32 or (is32 and dst.b.umax > M32):
+        return
+    result.id = dst.id | (ADD_CONST32 if is32 else ADD_CONST64)
+    result.off = off

@@ -120,7 +120,7 @@ def _reg_safe(old: Reg, cur: Reg, ids: _Ids, exact: Exact) -> bool:
     if kind == SCALAR:
         if not old.precise and exact == Exact.NOT:
             return True
-        if old.id & ADD_CONST and (not cur.id & ADD_CONST or old.off != cur.off):
+        if old.id and ((old.id ^ cur.id) & ADD_CONST or (old.id & ADD_CONST and old.off != cur.off)):
             return False
         return cur.b.within(old.b) and ids.match_scalar(old.id & ~ADD_CONST, cur.id & ~ADD_CONST)
     if kind in _PACKETS:

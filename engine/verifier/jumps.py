@@ -6,7 +6,7 @@ from engine.verifier.env import Env, push_branch
 from engine.verifier.links import LinkedRegs, collect_links, sync_links
 from engine.verifier.packets import match_packet_pointers, packet_branch_taken
 from engine.verifier.precision import mark_chain_precision
-from engine.verifier.refine import FLIP, branch_taken, refine_false, refine_true
+from engine.verifier.refine import FLIP, branch_taken, refine_false, refine_self, refine_true
 from engine.verifier.regs import MAYBE_NULL, SCALAR, ZERO, Reg, RegType, const_reg
 from engine.verifier.state import Slot, State
 from engine.verifier.tnum import M32, M64
@@ -97,9 +97,10 @@ def _refine(env: Env, other: State, insn: Insn, row: Opcode, dst: Reg, src: Reg,
     op, is32 = int(row.op), row.bits == 32
     here, there = env.state, other
     for state, refine in ((here, refine_false), (there, refine_true)):
-        a, b = refine(op, dst.b, src.b, is32)
         if row.reg and insn.src == insn.dst:
-            a, b = refine_true(_JEQ, a, b, False)
+            a = b = refine_self(op, dst.b, is32, holds=state is there)
+        else:
+            a, b = refine(op, dst.b, src.b, is32)
         regs = state.cur.regs
         if a is not dst.b:
             regs[insn.dst] = dst.with_bounds(a)

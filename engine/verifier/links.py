@@ -3,7 +3,7 @@
 
 from engine.verifier.bounds import const_bounds
 from engine.verifier.env import Env
-from engine.verifier.regs import ADD_CONST, SCALAR, Reg
+from engine.verifier.regs import ADD_CONST, ADD_CONST32, SCALAR, Reg
 from engine.verifier.scalar import alu
 from engine.verifier.state import Slot, State
 
@@ -59,17 +59,22 @@ def sync_links(state: State, known: Reg, links: LinkedRegs) -> None:
         if reg is known or reg.type != SCALAR or not reg.id or reg.id & ~ADD_CONST != base:
             continue
         new = _follow(reg, known)
+        if new is None:
+            continue
         if is_reg:
             frame.regs[index] = new
         else:
             frame.stack[index] = Slot(frame.stack[index].kinds, new)
 
 
-def _follow(reg: Reg, known: Reg) -> Reg:
-    mine = reg.off if reg.id & ADD_CONST else 0
-    its = known.off if known.id & ADD_CONST else 0
-    if mine == its:
+def _follow(reg: Reg, known: Reg) -> Reg | None:
+    """`reg` by what is known of a scalar it is tied to; None where one tie is modulo 2^32 and the other is
+    not."""
+    mine, its = reg.id & ADD_CONST, known.id & ADD_CONST
+    if mine and its and mine != its:
+        return None
+    delta = (reg.off if mine else 0) - (known.off if its else 0)
+    if mine == its and not delta:
         return known
-    new = reg.with_bounds(alu(_ADD, known.b, const_bounds(mine - its), False))
-    new.precise = known.precise
-    return new
+    is32 = bool((mine | its) & ADD_CONST32)
+    return reg.with_bounds(alu(_ADD, known.b, const_bounds(delta), is32))

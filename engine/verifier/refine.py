@@ -11,7 +11,6 @@ from engine.verifier.bounds import (
     S64_MIN,
     U32_MAX,
     U64_MAX,
-    UNKNOWN,
     Bounds,
     s32,
     s64,
@@ -19,7 +18,7 @@ from engine.verifier.bounds import (
 )
 from engine.verifier.tnum import M32, M64, tnum_intersect, tnum_overlap
 
-__all__ = ["FLIP", "branch_taken", "refine_false", "refine_true"]
+__all__ = ["FLIP", "branch_taken", "refine_false", "refine_self", "refine_true"]
 
 _JEQ, _JNE, _JSET = int(Jmp.JEQ), int(Jmp.JNE), int(Jmp.JSET)
 _JGT, _JGE, _JLT, _JLE = int(Jmp.JGT), int(Jmp.JGE), int(Jmp.JLT), int(Jmp.JLE)
@@ -55,6 +54,7 @@ FLIP = {
 """The same comparison with its operands exchanged."""
 
 _HIGH = M64 ^ M32
+_LOWS = {_JLT: 2, _JGT: 2, _JSLT: 0, _JSGT: 0}
 _ANYTHING = (S64_MIN, S64_MAX, 0, U64_MAX, S32_MIN, S32_MAX, 0, U32_MAX)
 
 
@@ -126,9 +126,28 @@ def refine_false(op: int, a: Bounds, b: Bounds, is32: bool) -> tuple[Bounds, Bou
 
 
 def _checked(b: Bounds) -> Bounds:
-    """Bounds that contradict each other belong to a path that is never taken: anything may be assumed of
-    it."""
-    return b if b.consistent else UNKNOWN
+    """Bounds that contradict each other belong to a way that is never taken: only the bits are kept of them
+    (`reg_bounds_sanity_check`)."""
+    low = b.v & M32
+    half_known = not b.m & M32
+    if b.consistent and not (half_known and not (b.u32min == b.u32max == low and b.s32min == b.s32max)):
+        return b
+    return Bounds(b.v, b.m, *_ANYTHING)
+
+
+def refine_self(op: int, a: Bounds, is32: bool, holds: bool) -> Bounds:
+    """A register compared with itself: a strict order never holds, and shows as a range cut at both
+    ends."""
+    if not holds:
+        op = _REVERSE[op]
+    low = _LOWS.get(op)
+    if low is None:
+        return a
+    fields = [a.smin, a.smax, a.umin, a.umax, a.s32min, a.s32max, a.u32min, a.u32max]
+    low += 4 * is32
+    fields[low] += 1
+    fields[low + 1] -= 1
+    return _checked(sync(a.v, a.m, *fields))
 
 
 def _refine(op: int, a: Bounds, b: Bounds, is32: bool) -> tuple[Bounds, Bounds]:

@@ -5,7 +5,9 @@ the offset
 and `off` is the fixed part. What the other fields mean depends on the type, as the table shows.
 
     type        map          n                     id
-    SCALAR      -            -                     links equal scalars (with ADD_CONST: equal plus `off`)
+    SCALAR      -            -                     links equal scalars (with ADD_CONST64: equal plus `off`;
+    with
+                                         ADD_CONST32: the same modulo 2^32)
     MAP_PTR     the map      -                     names the inner map it came from
     MAP_VALUE   the map      -                     names the lookup, for null checks and spin locks
     STACK       -            frame number          -
@@ -21,6 +23,8 @@ from engine.verifier.bounds import UNKNOWN, Bounds, const_bounds
 
 __all__ = [
     "ADD_CONST",
+    "ADD_CONST32",
+    "ADD_CONST64",
     "MAYBE_NULL",
     "NOT_INIT",
     "RDONLY",
@@ -62,7 +66,9 @@ RDONLY = 1 << 9
 RINGBUF = 1 << 10
 TRUSTED = 1 << 11
 UNTRUSTED = 1 << 12
-ADD_CONST = 1 << 31
+ADD_CONST64 = 1 << 31
+ADD_CONST32 = 1 << 30
+ADD_CONST = ADD_CONST64 | ADD_CONST32
 
 _NAMES = {
     RegType.NOT_INIT: "?",

@@ -146,9 +146,11 @@ def _write_variable(env: Env, frame: Frame, low: int, end: int, value_regno: int
 def read_stack(env: Env, ptr: Reg, regno: int, off: int, size: int, dst: int) -> None:
     """A load into register `dst` (-1: the value is not kept)."""
     if ptr.b.m:
+        if dst < 0:
+            where = f"var_off={tnum_str(ptr.b.v, ptr.b.m)} off={off} size={size}"
+            env.deny(f"variable offset stack pointer cannot be passed into helper function; {where}")
         low, high = check_stack_range(env, ptr, regno, off, size, zero_ok=False, writes=False)
-        if dst >= 0:
-            env.write_reg(dst, _bytes_value(env, env.state.frames[ptr.n], low, high + size))
+        env.write_reg(dst, _bytes_value(env, env.state.frames[ptr.n], low, high + size))
         return
     low, _ = check_stack_bounds(env, ptr, regno, off, size, False)
     env.stack_live.read(env.insn_idx, ptr.n, low, low + size)
