@@ -5,6 +5,8 @@ signed numbers, a backslash in a string comes out as `\\n`, and a type that bpft
 `(unsupported-kind`, which is no JSON, and ends the element.
 """
 
+import errno
+
 from engine.btf.btf import Btf
 from engine.btf.types import (
     Array,
@@ -19,11 +21,13 @@ from engine.btf.types import (
     Typedef,
     Var,
 )
+from engine.errors import KernelError
 
 __all__ = ["json_string", "json_value", "try_json_value"]
 
 _ESCAPES = str.maketrans({'"': '\\"', "\\": "\\n", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _PAD = bytes(16)
+_MAX_PIECES = 1 << 21
 
 
 class _Unsupported(Exception):
@@ -66,6 +70,8 @@ class _Dump:
         self.out += reversed(self._open)
 
     def _start(self, bracket: str) -> None:
+        if len(self.out) > _MAX_PIECES:
+            raise KernelError(errno.ENOMEM, "a value is too long to print")
         self.out.append(bracket)
         self._open.append("}" if bracket == "{" else "]")
 

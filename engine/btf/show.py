@@ -4,6 +4,7 @@ The kernel's printer is a state machine with quirks that scripts may rely on (el
 open without a brace; a char array ends at its NUL); they are kept, because this is what `cat` shows on Linux.
 """
 
+import errno
 import hashlib
 import os
 from struct import Struct
@@ -24,17 +25,22 @@ from engine.btf.types import (
     Typedef,
     Var,
 )
+from engine.errors import KernelError
 
 __all__ = ["show_value"]
 
 _PAD = bytes(16)
 _MAX_ITER = 10
+_MAX_PIECES = 1 << 21
 _KEY = os.urandom(16)
 _U64 = Struct("<Q")
 
 
 def show_value(btf: Btf, type_id: int, value: bytes) -> bytes:
-    """Text of `value`, whose type is `type_id`. Bytes, because char arrays are printed as they are."""
+    """Text of `value`, whose type is `type_id`. Bytes, because char arrays are printed as they are.
+
+    Raises KernelError(ENOMEM) for a text that is too long. `btf` must be verified.
+    """
     show = _Show(btf, value + _PAD)
     show.value(type_id, 0, 0)
     return b"".join(show.out)
@@ -130,6 +136,12 @@ class _Show:
 
     def _emit(self, text: bytes) -> None:
         self.out += (self._name(), text, self._delim())
+        self._bound()
+
+    def _bound(self) -> None:
+        """Types may say that a few bytes are many elements."""
+        if len(self.out) > _MAX_PIECES:
+            raise KernelError(errno.ENOMEM, "a value is too long to print")
 
     def _int(self, record: Int, at: int, bits: int) -> None:
         if bits or record.offset or record.bits & 7 or record.bits not in (8, 16, 32, 64, 128):
@@ -177,6 +189,7 @@ class _Show:
         self._depth -= 1
         self.out += (suffix, self._delim())
         self._end()
+        self._bound()
 
     def _composite(self, record: Composite, type_id: int, at: int) -> None:
         self._open(record, type_id)

@@ -9,13 +9,15 @@ from dataclasses import replace
 
 from engine.btf import Btf
 from engine.btf.build import replace_records
-from engine.btf.types import DataSec, Func, Kind, Linkage, SecVar, Type, Var
+from engine.btf.types import DataSec, Func, FuncProto, Kind, Linkage, SecVar, Type, Var
 from engine.errors import KernelError
 from engine.loader.elf import Bind, Elf, SymbolType, Visibility
 from engine.loader.externs import KCONFIG_SECTION, KSYMS_SECTION
 from engine.loader.spec import Extern, ExternKind
 
 __all__ = ["fix_datasecs", "fix_externs"]
+
+_UNNAMED = "dummy_ksym"
 
 
 def fix_datasecs(elf: Elf, btf: Btf) -> Btf:
@@ -99,5 +101,12 @@ def _ksyms(btf: Btf, type_id: int, record: DataSec, int_id: int) -> dict[int, Ty
             placed.append(SecVar(var.type, number * 4, 4))
         elif isinstance(target, Func):
             changed[var.type] = replace(target, linkage=Linkage.GLOBAL)
+            proto = btf.type(target.type)
+            if isinstance(proto, FuncProto):
+                # Declarations need no names of parameters, definitions do.
+                params = (
+                    row if row.name or not row.type else replace(row, name=_UNNAMED) for row in proto.params
+                )
+                changed[target.type] = replace(proto, params=tuple(params))
     changed[type_id] = DataSec(record.name, max(4, 4 * len(record.vars)), tuple(placed))
     return changed

@@ -177,12 +177,12 @@ def _create(machine: "Machine", spec: ObjectSpec, definition: MapDef, kernel: Ke
 
 def _content(spec: ObjectSpec, definition: MapDef, kernel: KernelInfo) -> bytes | None:
     """What element 0 starts with; None for zeros."""
-    if definition.section != ".kconfig" or spec.btf is None:
+    if definition.section != ".kconfig" or spec.types is None:
         return definition.content
     content = bytearray(definition.value_size)
     for extern in spec.externs.values():
         if extern.kind is ExternKind.KCONFIG:
-            value = kconfig_value(extern, spec.btf, kernel)
+            value = kconfig_value(extern, spec.types, kernel)
             content[extern.offset : extern.offset + extern.size] = value
     return bytes(content)
 

@@ -17,6 +17,7 @@ from engine.loader.link import Linker
 from engine.loader.mapdefs import btf_maps
 from engine.loader.secname import parse_secname
 from engine.loader.spec import Extern, ExternKind, MapDef, ObjectSpec
+from engine.loader.usable import usable_btf
 
 __all__ = ["object_name", "parse_object"]
 
@@ -40,7 +41,8 @@ def parse_object(data: bytes, name: str = "") -> ObjectSpec:
     externs = collect_externs(elf, btf)
     if btf is not None:
         btf = fix_externs(elf, fix_datasecs(elf, btf), externs)
-    spec.btf, spec.externs = btf, externs
+    spec.types, spec.externs = btf, externs
+    spec.btf = usable_btf(btf) if btf is not None else None
     placed = btf_maps(elf, btf) | legacy_maps(elf)
     variables = data_maps(elf, btf, name)
     _add_maps(spec, [*placed.values(), *variables.values(), *_kconfig_map(btf, externs, name)])

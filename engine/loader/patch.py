@@ -28,7 +28,7 @@ def prog_spec(prog: ProgDef, spec: ObjectSpec, maps: Sequence[MapLike], kernel: 
     """
     insns = bytearray(prog.insns)
     if prog.core:
-        relocate(prog.name, insns, prog.core, spec.btf, kernel.btf)
+        relocate(prog.name, insns, prog.core, spec.types, kernel.btf)
     numbers = {name: number for number, name in enumerate(spec.maps)}
     for reloc in prog.relocs:
         _patch(prog, insns, reloc, numbers, spec, kernel)
@@ -41,9 +41,10 @@ def prog_spec(prog: ProgDef, spec: ObjectSpec, maps: Sequence[MapLike], kernel: 
         maps=dict(enumerate(maps)),
         btf=spec.btf,
         kernel_btf=kernel.btf,
-        func_info=prog.func_info,
+        func_info=prog.func_info if spec.btf is not None else (),
         line_info=[
-            LineInfo(row.insn_off, row.file_name, row.text, row.line, row.column) for row in prog.line_info
+            LineInfo(row.insn_off, row.file_name, row.text, row.line, row.column)
+            for row in (prog.line_info if spec.btf is not None else ())
         ],
         expected_attach_type=definition.attach if definition is not None else None,
         attach_btf_id=_attach_btf_id(prog, definition, kernel.btf),

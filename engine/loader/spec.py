@@ -100,11 +100,16 @@ class ProgDef:
 
 @dataclass(slots=True)
 class ObjectSpec:
-    """A parsed object. Maps and programs are in the order of the file; `btf` is fit to be loaded."""
+    """A parsed object. Maps and programs are in the order of the file.
+
+    `types` is what the compiler knew, for CO-RE and externs; `btf` the same types as a kernel takes them,
+    None if it would not.
+    """
 
     maps: dict[str, MapDef] = field(default_factory=dict)
     progs: dict[str, ProgDef] = field(default_factory=dict)
     externs: dict[str, Extern] = field(default_factory=dict)
     license: str = ""
     version: int = 0
+    types: Btf | None = None
     btf: Btf | None = None
