@@ -16,8 +16,8 @@ lint: setup ## ruff and mypy
 test: lint ## lint, types and all tests
 	$(BIN)/pytest
 
-bench: setup ## cost of a probed system call, against strace
-	@for bench in contrib/bench/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+bench: setup ## costs of a probed system call and of the virtual machine, each against a reference
+	@for bench in contrib/bench/*/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
 
 examples: ## rebuild contrib/examples/*.bpf.o (needs clang and libbpf-dev)
 	$(MAKE) -C contrib/examples
