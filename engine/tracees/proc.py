@@ -19,16 +19,27 @@ from engine.jit.lang import (
     strnlen,
     u8,
     u32,
+    u64,
     udiv,
     urem,
 )
 from engine.tracees.state import Flag, Rec, St
 
-__all__ = ["TEXT_SIZE", "Stat", "is_ignored", "parse_number", "read_comm", "read_identity", "stat_field"]
+__all__ = [
+    "TEXT_SIZE",
+    "Stat",
+    "exec_name",
+    "is_ignored",
+    "parse_number",
+    "read_comm",
+    "read_identity",
+    "stat_field",
+]
 
 TEXT_SIZE = 3072
 _O_CLOEXEC = 0o2000000
 _COMM_LEN = 16
+_AT_EXECFN = 31
 _NEWLINE, _TAB, _SPACE, _SLASH, _ZERO, _NINE, _CLOSE, _A = b"\n\t /09)a"
 # The first four bytes of those lines of /proc/PID/status that are looked at.
 _TGID, _PPID, _UID, _GID, _NSTGID, _NSPID = (
@@ -70,7 +81,7 @@ def _read(st: int, tid: int, name: int) -> int:
     put8(end, _SLASH)
     memcpy(end + 1, name, strnlen(name, 16) + 1)
     got = 0
-    fd = sext32(c_call("open", path, _O_CLOEXEC))
+    fd = sext32(c_call("open", path, _O_CLOEXEC, 0))
     if fd >= 0:
         got = c_call("read", fd, st + St.TEXT, TEXT_SIZE - 1)
         c_call("close", fd)
@@ -169,6 +180,16 @@ def is_ignored(st: int, tid: int, signal: int) -> int:
             caught = _hex(at + 8)
         at = _next_line(at)
     return ((ignored | _IGNORED_BY_DEFAULT & ~caught) >> (signal - 1)) & 1
+
+
+@native
+def exec_name(st: int, tid: int) -> int:
+    """User address of the path that thread `tid` has executed (AT_EXECFN); 0 if it is not known."""
+    got = _read(st, tid, cstr("auxv"))
+    for i in range(got >> 4):
+        if u64(st + St.TEXT + i * 16) == _AT_EXECFN:
+            return u64(st + St.TEXT + i * 16 + 8)
+    return 0
 
 
 @native

@@ -11,6 +11,7 @@ __all__ = [
     "AUDIT_ARCH_I386",
     "AUDIT_ARCH_X86_64",
     "ERESTARTNOHAND",
+    "EXIT_OPTIONS",
     "NR_SYSCALL_WORDS",
     "OPTIONS",
     "SYSCALL_STOP",
@@ -37,6 +38,7 @@ class Request(IntEnum):
     GETREGS = 12
     DETACH = 17
     SYSCALL = 24
+    SETOPTIONS = 0x4200
     GETEVENTMSG = 0x4201
     SEIZE = 0x4206
     INTERRUPT = 0x4207
@@ -53,9 +55,12 @@ class Option(IntEnum):
     TRACEVFORK = 4
     TRACECLONE = 8
     TRACEEXEC = 16
+    TRACEEXIT = 64
 
 
-OPTIONS = sum(Option)
+EXIT_OPTIONS = sum(Option)
+"""Every option: where the end of threads is an event."""
+OPTIONS = EXIT_OPTIONS - Option.TRACEEXIT
 """What every tracee is seized with; forks, clones and execs inherit it."""
 
 
@@ -67,6 +72,7 @@ class Event(IntEnum):
     VFORK = 2
     CLONE = 3
     EXEC = 4
+    EXIT = 6
     STOP = 128
 
 
@@ -74,6 +80,7 @@ class Sig(IntEnum):
     """Signals that tell stops apart."""
 
     TRAP = 5
+    KILL = 9
     STOP = 19
     TSTP = 20
     TTIN = 21
@@ -95,8 +102,13 @@ class Wait(IntEnum):
 class Sys(IntEnum):
     """System calls that the tracer makes or watches for, x86-64."""
 
-    PTRACE = 101
+    CLONE = 56
+    EXIT = 60
     WAIT4 = 61
+    PTRACE = 101
+    PRCTL = 157
+    EXIT_GROUP = 231
+    CLONE3 = 435
     TIMER_CREATE = 222
     TIMER_SETTIME = 223
     TIMER_DELETE = 226

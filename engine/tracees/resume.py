@@ -6,7 +6,7 @@ through wait, so nothing else is to be done.
 
 from engine.env import Ctl
 from engine.jit.lang import atomic_add64, c_call, errno_, load_acquire64, native, put32, u32, u64
-from engine.tracees.ptrace import Errno, Request, Sys
+from engine.tracees.ptrace import EXIT_OPTIONS, OPTIONS, Errno, Request, Sys
 from engine.tracees.state import Flag, Mode, Phase, Rec, St
 from engine.tracees.threads import record, remove
 
@@ -37,8 +37,20 @@ def interrupt(st: int, rec: int) -> int:
 
 
 @native
+def _follow_exits(st: int, rec: int) -> int:
+    """Have the stopped thread report its end as long as process events are wanted."""
+    events = u64(u64(st + St.CTL) + Ctl.EVENTS) != 0
+    flags = u32(rec + Rec.FLAGS)
+    if events == (flags & Flag.TELLS_EXIT != 0):
+        return 0
+    put32(rec + Rec.FLAGS, flags ^ Flag.TELLS_EXIT)
+    return request(st, Request.SETOPTIONS, u32(rec + Rec.TID), EXIT_OPTIONS if events else OPTIONS)
+
+
+@native
 def resume(st: int, rec: int, signal: int) -> int:
     """Let the thread run on, delivering `signal` (0: none), to the next system call if anything is armed."""
+    _follow_exits(st, rec)
     op = Request.CONT
     mode = Mode.CONT
     if (
@@ -80,11 +92,12 @@ def let_go(st: int, rec: int, signal: int) -> int:
 @native
 def interrupt_running(st: int) -> int:
     """Something was armed: bring threads that run at full speed to a stop, from which they go on observed."""
-    if load_acquire64(u64(st + St.CTL) + Ctl.ARMED) == 0:
-        return 0
+    armed = load_acquire64(u64(st + St.CTL) + Ctl.ARMED)
+    events = u64(u64(st + St.CTL) + Ctl.EVENTS)
     for number in range(u64(st + St.TOP)):
         rec = record(st, number)
         fast = u32(rec + Rec.TID) and u32(rec + Rec.MODE) == Mode.CONT
-        if fast and not u32(rec + Rec.FLAGS) & Flag.COMPAT:
+        silent = events and not u32(rec + Rec.FLAGS) & Flag.TELLS_EXIT
+        if fast and (armed or silent) and not u32(rec + Rec.FLAGS) & Flag.COMPAT:
             interrupt(st, rec)
     return 0

@@ -114,7 +114,9 @@ class St(IntEnum):
     """256 bytes, two cpu_set_t, see `placement`."""
     HITS = MASKS + 256
     """u64, moving average of how many entries are wanted, in 1/65536."""
-    PATH = HITS + 16
+    HELD = HITS + 8
+    """u64, threads in Mode.HELD."""
+    PATH = HITS + 32
     """64 bytes, a path under /proc."""
     TEXT = PATH + 64
     """3072 bytes, a file of /proc."""
@@ -175,6 +177,10 @@ class Flag(IntEnum):
     """ENTER said that the return of the running system call is wanted."""
     CONTINUED = 32
     """The last stop was the end of a group stop: a system call that it interrupted stays interrupted."""
+    TELLS_EXIT = 64
+    """It has PTRACE_O_TRACEEXIT."""
+    ENDED = 128
+    """Its end has been told."""
 
 
 class Mode(IntEnum):
@@ -184,6 +190,8 @@ class Mode(IntEnum):
     CONT = 1
     SYSCALL = 2
     LISTEN = 3
+    HELD = 4
+    """Not resumed: a new thread waits until its birth has been told."""
 
 
 class Phase(IntEnum):

@@ -4,7 +4,8 @@ system call   entry or exit; only what somebody wants is looked at further
 signal        passed on as it is (the kernel keeps its siginfo)
 STOP          our interrupt, a new thread's first stop, a group stop, or the end of one
 EXEC          a new program; a thread that was not the leader has taken the leader's id
-FORK ...      nothing: the child reports itself, perhaps before this
+FORK ...      a new thread, which reports itself too, perhaps before this
+EXIT          the thread is about to end; only while that is an event
 """
 
 from engine.jit.lang import (
@@ -21,6 +22,7 @@ from engine.jit.lang import (
     ult,
 )
 from engine.kernel.tasks import task_renumber
+from engine.tracees.lifecycle import born, ended, events_wanted, free_held, hold_newborn, new_program, renamed
 from engine.tracees.proc import read_identity
 from engine.tracees.ptrace import (
     AUDIT_ARCH_X86_64,
@@ -94,6 +96,8 @@ def _on_exit(st: int, rec: int, interrupted: int) -> int:
     put32(rec + Rec.PHASE, Phase.ENTRY)
     if in_bitmap(st + St.IDENTITY, nr):
         forget_identity(rec)
+        if nr == Sys.PRCTL and events_wanted(st):
+            renamed(st, rec)
     if (interrupted or flags & Flag.WANT_EXIT) and _load_regs(st, rec) == 0:
         put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) & ~Flag.WANT_EXIT)
         if interrupted:
@@ -122,9 +126,8 @@ def _entered_by_registers(st: int, rec: int) -> int:
     regs = st + St.UREGS
     if _load_regs(st, rec) < 0:
         return -1
-    if u64(regs + UserRegs.CX) == u64(regs + UserRegs.IP) and u64(regs + UserRegs.R11) == u64(
-        regs + UserRegs.FLAGS
-    ):
+    flags = u64(regs + UserRegs.FLAGS)
+    if u64(regs + UserRegs.CX) == u64(regs + UserRegs.IP) and u64(regs + UserRegs.R11) == flags:
         return u64(regs + UserRegs.ORIG_AX)
     return -2
 
@@ -200,9 +203,25 @@ def _on_stop_event(st: int, rec: int, signal: int) -> int:
             restart(st, u32(rec + Rec.TID))
         _note_width(st, rec)
         forget_identity(rec)
+        if hold_newborn(st, rec):
+            return 0
     if u32(rec + Rec.FLAGS) & Flag.DETACH:
         return let_go(st, rec, 0)
     return listen(st, rec) if grouped else resume(st, rec, 0)
+
+
+@native
+def _take_over(st: int, rec: int, former_tid: int) -> int:
+    """A thread that was not the leader, `former_tid`, has executed a program and is the leader now."""
+    former = find(st, former_tid)
+    if former:
+        forget_task(st, rec)
+        memcpy(rec + Rec.TGID, former + Rec.TGID, REC_SIZE - Rec.TGID)
+        put64(former + Rec.TASK, 0)
+        remove(st, former_tid)
+        if u64(rec + Rec.TASK):
+            task_renumber(u64(rec + Rec.TASK), u32(rec + Rec.TID), u32(rec + Rec.TID))
+    return 0
 
 
 @native
@@ -210,19 +229,37 @@ def _on_exec(st: int, rec: int) -> int:
     """PTRACE_EVENT_EXEC, reported under the leader's id whoever called execve."""
     message = st + St.EVENT_MESSAGE
     tid = u32(rec + Rec.TID)
-    if request(st, Request.GETEVENTMSG, tid, message) == 0 and u64(message) != tid:
-        former = find(st, u64(message))
-        if former:
-            forget_task(st, rec)
-            memcpy(rec + Rec.TGID, former + Rec.TGID, REC_SIZE - Rec.TGID)
-            put64(former + Rec.TASK, 0)
-            remove(st, u64(message))
-            if u64(rec + Rec.TASK):
-                task_renumber(u64(rec + Rec.TASK), tid, tid)
+    if request(st, Request.GETEVENTMSG, tid, message) < 0:
+        return 0
+    former = u64(message)
+    if former != tid:
+        _take_over(st, rec, former)
     forget_identity(rec)
     if _load_regs(st, rec) == 0:
         _note_width(st, rec)
+    if events_wanted(st) and not u32(rec + Rec.FLAGS) & Flag.COMPAT:
+        new_program(st, rec, former)
     return resume(st, rec, 0)
+
+
+@native
+def _on_end(st: int, rec: int) -> int:
+    """PTRACE_EVENT_EXIT."""
+    message = st + St.EVENT_MESSAGE
+    if request(st, Request.GETEVENTMSG, u32(rec + Rec.TID), message) == 0:
+        ended(st, rec, u64(message), 1)
+    return resume(st, rec, 0)
+
+
+@native
+def _on_gone(st: int, tid: int, status: int) -> int:
+    """The thread has ended."""
+    atomic_add64(st + St.EXITS, 1)
+    rec = find(st, tid)
+    if rec:
+        ended(st, rec, status, 0)
+    remove(st, tid)
+    return free_held(st)
 
 
 @native
@@ -257,8 +294,7 @@ def on_status(st: int, tid: int, status: int) -> int:
     """Deal with one result of wait4: thread `tid` has stopped or ended with `status`."""
     atomic_add64(st + St.STOPS, 1)
     if (status & 0xFF) != 0x7F:
-        atomic_add64(st + St.EXITS, 1)
-        return remove(st, tid)
+        return _on_gone(st, tid, status)
     signal = (status >> 8) & 0xFF
     event = (status >> 16) & 0xFFFF
     rec = _record_of(st, tid)
@@ -276,4 +312,7 @@ def on_status(st: int, tid: int, status: int) -> int:
         return _on_stop_event(st, rec, signal)
     if event == Event.EXEC:
         return _on_exec(st, rec)
+    if event == Event.EXIT:
+        return _on_end(st, rec)
+    born(st, rec, event)
     return resume(st, rec, 0)

@@ -23,7 +23,7 @@ from engine.tracees.ptrace import Request, Sys
 from engine.tracees.state import COMM_NS, CPU_NS, SLOW_CPU_NS, Flag, Rec, St
 from engine.tracees.threads import find
 
-__all__ = ["current_cpu", "describe", "forget_identity", "monotonic"]
+__all__ = ["current_cpu", "describe", "forget_identity", "monotonic", "refresh"]
 
 _CLOCK_MONOTONIC = 1
 _NS = 1_000_000_000
@@ -119,9 +119,8 @@ def _model(st: int, rec: int) -> int:
 
 
 @native
-def describe(st: int, rec: int, now: int) -> int:
-    """Make the run environment tell of a stop of `rec` at time `now`."""
-    env = u64(st + St.ENV)
+def refresh(st: int, rec: int, now: int) -> int:
+    """Bring what is known of the thread up to `now`; it has a modelled task then, if there is room."""
     if (u32(rec + Rec.FLAGS) & Flag.KNOWN) == 0:
         read_identity(st, rec)
         _model(st, rec)
@@ -130,6 +129,14 @@ def describe(st: int, rec: int, now: int) -> int:
         if u64(rec + Rec.TASK):
             task_set_comm(u64(rec + Rec.TASK), rec + Rec.COMM)
         put64(rec + Rec.COMM_NS, now)
+    return u64(rec + Rec.TASK)
+
+
+@native
+def describe(st: int, rec: int, now: int) -> int:
+    """Make the run environment tell of a stop of `rec` at time `now`."""
+    env = u64(st + St.ENV)
+    refresh(st, rec, now)
     put64(env + Env.TIME_NS, now)
     put32(env + Env.CPU, current_cpu(st, rec, now))
     put32(env + Env.FLAGS, 0)
