@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from engine.abi.bpf import MapType, ProgType
+from engine.abi.bpf import FuncId, MapType, ProgType
 from engine.helpers.proto import Arg, Proto
 from engine.progspec import MapLike
 from engine.verifier.env import Env
+from engine.verifier.locks import lock_arg
 from engine.verifier.mapinfo import map_rights, special_fields
 from engine.verifier.memory import check_packet, check_ptr_off, check_region
 from engine.verifier.precision import Masks, mark_chain_precision, mark_masks_precise
@@ -128,6 +129,8 @@ def _check_kind(env: Env, proto: Proto, position: int, reg: Reg, meta: CallMeta)
             env.deny(f"R{regno} is not a known constant'")
         meta.mem_size = reg.b.v
         mark_chain_precision(env, regno)
+    elif arg is Arg.PTR_TO_SPIN_LOCK:
+        lock_arg(env, reg, regno, proto.id == FuncId.spin_lock)
     elif arg is Arg.PTR_TO_FUNC:
         meta.subprog = reg.n
     elif arg is Arg.PTR_TO_CONST_STR:

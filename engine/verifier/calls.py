@@ -1,17 +1,22 @@
 """Walking a helper call: may it be called, are its arguments right, what does it return
 (`check_helper_call`)."""
 
-from engine.abi.bpf import FuncId, MapType
+import errno
+
+from engine.abi.bpf import FuncId, MapType, ProgType
 from engine.cpus import possible_cpus
 from engine.helpers.proto import Arg, Proto, Ret
 from engine.isa import helper_name
 from engine.verifier.args import CallMeta, check_arg
 from engine.verifier.bounds import UNKNOWN, Bounds, sync, unsigned_range
 from engine.verifier.env import Env
+from engine.verifier.formats import format_is_valid
 from engine.verifier.funcs import push_callback
 from engine.verifier.mapfuncs import check_map_func
+from engine.verifier.mapinfo import map_rights
 from engine.verifier.packets import invalidate_packets
 from engine.verifier.precision import mark_chain_precision
+from engine.verifier.programs import check_sleep
 from engine.verifier.protos import find_proto
 from engine.verifier.regs import (
     MAYBE_NULL,
@@ -30,6 +35,7 @@ from engine.verifier.state import MISC_SLOT, Ref
 __all__ = ["check_leaks", "do_helper_call"]
 
 _MAX_ERRNO = 4095
+_ENOTSUPP = 524
 _CHANGES_PACKET = frozenset(
     {
         FuncId.skb_vlan_push,
@@ -47,6 +53,14 @@ _CHANGES_PACKET = frozenset(
         FuncId.xdp_adjust_meta,
         FuncId.xdp_adjust_tail,
         FuncId.tail_call,
+    }
+)
+_MAP_WRITERS = frozenset(
+    {
+        FuncId.map_update_elem,
+        FuncId.map_delete_elem,
+        FuncId.map_push_elem,
+        FuncId.map_pop_elem,
     }
 )
 _BOUNDED_BY_SIZE = frozenset(
@@ -88,10 +102,13 @@ def _find(env: Env, number: int) -> Proto:
 def do_helper_call(env: Env, number: int) -> None:
     """One call of helper `number`."""
     proto = _find(env, number)
+    check_sleep(env, number)
     meta = CallMeta(number)
     for position in range(len(proto.args)):
         check_arg(env, proto, position, meta)
     check_map_func(env, meta.map.type if meta.map is not None else None, number)
+    if number in _MAP_WRITERS and meta.map is not None and not map_rights(meta.map)[1]:
+        env.deny("write into map forbidden")
     _record(env, number, meta)
     if meta.raw is not None:
         regno, size = meta.raw
@@ -149,6 +166,14 @@ def _special(env: Env, number: int, meta: CallMeta) -> None:
     """What single helpers need beyond their prototype."""
     if number == FuncId.tail_call:
         check_leaks(env, "tail_call")
+    elif number == FuncId.get_func_ip:
+        if env.spec.type not in (ProgType.KPROBE, ProgType.TRACING):
+            env.reject(
+                _ENOTSUPP,
+                f"func bpf_get_func_ip#{number} not supported for program type {int(env.spec.type)}",
+            )
+    elif number == FuncId.snprintf:
+        _check_format(env)
     elif number == FuncId.for_each_map_elem:
         push_callback(env, number, meta.subprog, meta.map)
     elif number == FuncId.loop:
@@ -162,6 +187,16 @@ def _special(env: Env, number: int, meta: CallMeta) -> None:
             cur.callback_depth = 0
             if env.verbose:
                 env.say(f"frame{len(env.state.frames) - 1} bpf_loop iteration limit reached")
+
+
+def _check_format(env: Env) -> None:
+    """bpf_snprintf(out, size, fmt, args, args_size): the format is a constant (`check_bpf_snprintf_call`)."""
+    fmt, size = env.regs[3], env.regs[5].b.v
+    if size % 8:
+        env.stop(errno.EINVAL, "size of the arguments is not a multiple of 8")
+    text = fmt.map.lookup(bytes(4))[fmt.off + fmt.b.smin :]
+    if not format_is_valid(text, size // 8):
+        env.invalid("Invalid format string")
 
 
 def _result(env: Env, proto: Proto, meta: CallMeta) -> Reg:

@@ -4,6 +4,7 @@ from engine.isa import Insn, Jmp, Opcode
 from engine.verifier.bounds import const_bounds
 from engine.verifier.env import Env, push_branch
 from engine.verifier.links import LinkedRegs, collect_links, sync_links
+from engine.verifier.mapinfo import special_fields
 from engine.verifier.packets import match_packet_pointers, packet_branch_taken
 from engine.verifier.precision import mark_chain_precision
 from engine.verifier.refine import FLIP, branch_taken, refine_false, refine_self, refine_true
@@ -169,4 +170,4 @@ def _settled(reg: Reg, is_null: bool) -> Reg:
 def needs_identity(reg: Reg) -> bool:
     """Whether it matters which element a value pointer points to: its value has a lock
     (`reg_may_point_to_spin_lock`)."""
-    return bool(getattr(reg.map, "special_fields", ()))
+    return bool(special_fields(reg.map))

@@ -15,7 +15,9 @@ def map_rights(target: MapLike) -> tuple[bool, bool]:
 def special_fields(target: MapLike) -> list[tuple[str, int, int]]:
     """(struct name, offset, size) of the locks and timers in a value, which loads and stores may not
     touch."""
-    return list(getattr(target, "special_fields", ()))
+    spec = getattr(target, "spec", None)
+    lock_off = getattr(spec if spec is not None else target, "lock_off", None)
+    return [] if lock_off is None else [("bpf_spin_lock", lock_off, 4)]
 
 
 def inner_map(target: MapLike) -> MapLike | None:

@@ -9,6 +9,7 @@ from engine.abi.bpf import MapType
 from engine.isa import Class, Form, Mode, PseudoSrc
 from engine.progspec import MapLike
 from engine.verifier.env import Env
+from engine.verifier.programs import check_map
 
 __all__ = ["MAX_VAR_OFF", "resolve_maps"]
 
@@ -71,6 +72,7 @@ def _find_map(env: Env, source: int, number: int) -> MapLike:
         if len(env.used_maps) >= _MAX_USED_MAPS:
             message = f"The total number of maps per program has reached the limit of {_MAX_USED_MAPS}"
             env.reject(errno.E2BIG, message)
+        check_map(env, found)
         env.used_maps.append(found)
     return found
 

@@ -6,11 +6,11 @@ from engine.isa import Class, Insn, Mode, Size
 from engine.progspec import ProgSpec
 from engine.verifier.bounds import const_bounds
 from engine.verifier.cfg import check_cfg, check_subprogs
-from engine.verifier.context import SUPPORTED
 from engine.verifier.depth import check_stack_depth
 from engine.verifier.env import Env, Reject
 from engine.verifier.liveness import compute_live_regs, live_regs_text
 from engine.verifier.log import LEVEL1, LEVEL2, STATS, Log
+from engine.verifier.programs import check_program
 from engine.verifier.regs import Reg, RegType
 from engine.verifier.result import Verified, VerifierError, VerifierStats
 from engine.verifier.scan import resolve_maps
@@ -62,10 +62,9 @@ def _run(spec: ProgSpec, log: Log) -> Verified:
 def _check(env: Env) -> None:
     if not 0 < len(env.insns) <= _MAX_INSNS:
         env.reject(errno.E2BIG, f"program of {len(env.insns)} instructions")
-    if env.spec.type not in SUPPORTED:
-        env.invalid(f"program type {int(env.spec.type)} is not supported")
     check_subprogs(env)
     resolve_maps(env)
+    check_program(env)
     check_cfg(env)
     compute_live_regs(env)
     if env.verbose:
