@@ -7,12 +7,13 @@ import struct
 import pytest
 
 from engine.abi.syscalls import NR
-from engine.env import Env, peek64
+from engine.env import Ctl, Env, peek64
 from engine.errors import KernelError
 from engine.kernel.tasks import task_set_comm
 from engine.machine import Machine
 from engine.probes.driver import Driver
 from engine.probes.events import thread_exec, thread_exit, thread_fork, thread_killed, thread_renamed
+from engine.probes.wanted import syscall_wanted
 from tests.engine.probes.conftest import Recorder
 
 
@@ -135,3 +136,13 @@ def test_probes_of_a_tracepoint_run_in_order_of_registration(recorder: Recorder,
     thread.call("getpid")
     assert (first.nhit, second.nhit) == (1, 2)
     assert task_set_comm(thread.task, thread.env + Env.COMM) == 0
+
+
+def test_rename_makes_prctl_stop(recorder: Recorder, thread: Driver, machine: Machine) -> None:
+    probe = recorder.tracepoint("task:task_rename")
+    assert peek64(machine.ctl + Ctl.ARMED) == 1
+    assert (syscall_wanted(thread.env, NR["prctl"]), syscall_wanted(thread.env, NR["getpid"])) == (3, 0)
+    thread.call("prctl", 15)
+    probe.disable()
+    assert peek64(machine.ctl + Ctl.ARMED) == 0
+    assert recorder.hits == []
