@@ -8,6 +8,7 @@ Nothing here takes a lock that is held while a file operation waits.
 """
 
 from engine.helpers import (
+    cgroup,
     clock,
     loops,
     maps,
@@ -16,7 +17,9 @@ from engine.helpers import (
     perf,
     printk,
     ring,
+    signals,
     stacks,
+    storage,
     strings,
     task,
 )
@@ -29,6 +32,7 @@ __all__ = [
     "Helper",
     "Proto",
     "Ret",
+    "cgroup",
     "clock",
     "helper",
     "loops",
@@ -38,7 +42,9 @@ __all__ = [
     "perf",
     "printk",
     "ring",
+    "signals",
     "stacks",
+    "storage",
     "strings",
     "task",
 ]

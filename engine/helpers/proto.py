@@ -18,6 +18,7 @@ class Arg(Enum):
     CONST_MAP_PTR = auto()
     PTR_TO_MAP_KEY = auto()
     PTR_TO_MAP_VALUE = auto()
+    PTR_TO_MAP_VALUE_OR_NULL = auto()
     UNINIT_MAP_VALUE = auto()
     PTR_TO_MEM = auto()
     PTR_TO_MEM_OR_NULL = auto()

@@ -123,7 +123,7 @@ def strtoul(env: int, text: int, size: int, flags: int, out: int) -> int:
         "bpf_snprintf",
         Ret.INTEGER,
         (
-            Arg.PTR_TO_MEM_OR_NULL,
+            Arg.UNINIT_MEM,
             Arg.CONST_SIZE_OR_ZERO,
             Arg.PTR_TO_CONST_STR,
             Arg.PTR_TO_MEM_OR_NULL,

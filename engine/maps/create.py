@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from engine.abi.bpf import MapType
 from engine.maps.array import ArrayMap, PercpuArrayMap
 from engine.maps.base import Map
+from engine.maps.bloom import BloomFilterMap
 from engine.maps.hash import HashMap, LruHashMap, LruPercpuHashMap, PercpuHashMap
 from engine.maps.hash_of_maps import HashOfMaps
 from engine.maps.lpm import LpmTrieMap
@@ -13,6 +14,7 @@ from engine.maps.queue import QueueMap, StackMap
 from engine.maps.ring import RingMap
 from engine.maps.spec import MapHost, MapSpec, check_common, refuse_unless
 from engine.maps.stack_trace import StackTraceMap
+from engine.maps.task_storage import TaskStorageMap
 
 if TYPE_CHECKING:
     from engine.machine import Machine
@@ -34,6 +36,8 @@ FAMILIES: dict[MapType, type[Map]] = {
     MapType.ARRAY_OF_MAPS: ArrayOfMaps,
     MapType.HASH_OF_MAPS: HashOfMaps,
     MapType.RINGBUF: RingMap,
+    MapType.BLOOM_FILTER: BloomFilterMap,
+    MapType.TASK_STORAGE: TaskStorageMap,
     MapType.LPM_TRIE: LpmTrieMap,
     MapType.STACK_TRACE: StackTraceMap,
 }

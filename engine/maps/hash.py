@@ -240,7 +240,7 @@ class LruHashMap(HashMap):
     """A hash that makes room by forgetting what was not used lately."""
 
     ops = MapOps(lookup=lru_lookup, update=lru_update, delete=lru_delete, for_each=htab_for_each)
-    extra_natives = (htab_next_key, htab_snapshot, htab_lookup, lru_take)
+    extra_natives: ClassVar[tuple[Native, ...]] = (htab_next_key, htab_snapshot, htab_lookup, lru_take)
     _spares = 0
 
     def allocate(self) -> Region:

@@ -17,6 +17,7 @@ from engine.jit.lang import load_acquire64, native, u32, u64, xchg64
 from engine.maps.array import check_array, next_index
 from engine.maps.array_ops import array_delete
 from engine.maps.base import BATCH_BYTES, Batch, Map
+from engine.maps.cgroup import Cgroup
 from engine.maps.header import ENOTSUPP, MapHdr, MapOps
 from engine.maps.meta import check_inner, same_meta
 from engine.maps.spec import MapSpec, refuse_unless
@@ -185,6 +186,12 @@ class CgroupArrayMap(ObjectArray):
     """Control groups, for bpf_current_task_under_cgroup."""
 
     shows_ids = False
+
+    def accept(self, item: object) -> HasHeader:
+        """See `ObjectArray.accept`."""
+        if not isinstance(item, Cgroup):
+            raise KernelError(errno.EINVAL, "not a control group")
+        return item
 
 
 class ArrayOfMaps(ObjectArray):

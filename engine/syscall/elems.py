@@ -10,6 +10,7 @@ from engine.abi.bpf import MapType, UpdateFlag
 from engine.errors import KernelError
 from engine.machine import Machine
 from engine.maps import Map
+from engine.maps.bloom import BloomFilterMap
 from engine.maps.hash_of_maps import HashOfMaps
 from engine.maps.objects import ObjectArray
 from engine.syscall.attr import Attr
@@ -56,8 +57,9 @@ def lookup_elem(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
     used = _access(caller, attr, read=True)
     _refuse_lock(used, flags)
     key = _key(caller, used, attr.u64(_KEY))
-    if used.type == MapType.BLOOM_FILTER:
-        used.lookup(caller.memory.read(attr.u64(_VALUE), used.value_size))
+    if isinstance(used, BloomFilterMap):
+        if not used.contains(caller.memory.read(attr.u64(_VALUE), used.value_size)):
+            raise KernelError(errno.ENOENT)
         return 0
     value = used.peek() if used.type in _QUEUES else used.lookup(key, flags)
     caller.memory.write(attr.u64(_VALUE), value)

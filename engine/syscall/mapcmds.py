@@ -13,6 +13,8 @@ import struct
 from typing import Any
 
 from engine.abi.bpf import MapCreateFlag, MapType
+from engine.btf import Btf
+from engine.btf.fields import spin_lock_offset
 from engine.errors import KernelError
 from engine.machine import Machine
 from engine.maps import Map, MapSpec, create_map
@@ -81,6 +83,8 @@ def map_create(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
         numa_node=attr.u32(24),
         map_extra=attr.u64(64),
     )
+    if isinstance(spec.btf, Btf) and spec.btf_value_type_id:
+        spec.lock_off = spin_lock_offset(spec.btf, spec.btf.skip(spec.btf_value_type_id))
     return caller.fds.install(BpfFile(create_map(spec, machine), readable, writable))
 
 
