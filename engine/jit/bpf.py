@@ -158,10 +158,11 @@ class _Function:
             return
         target = jump_target(insn, index)
         assert target is not None
-        alive = [at for at in (target, index + 1) if self._unit.verified.aux[at].seen]
-        if row.form is Form.GOTO or len(alive) == 1:
+        ways = (target,) if row.form is Form.GOTO else (target, index + 1)
+        alive = [at for at in ways if self._unit.verified.aux[at].seen]
+        if len(alive) == 1:
             b.flush()
-            b.do(f"br label %{self._name(target if row.form is Form.GOTO else alive[0])}")
+            b.do(f"br label %{self._name(alive[0])}")
             return
         test = bpf_ops.condition(b, insn, row) if row.form is Form.JUMP else self._exhausted(index)
         b.flush()

@@ -127,8 +127,9 @@ class Unit:
         ]
 
     def returns_pointer(self, insn: Insn) -> bool:
-        """Whether the call leaves a pointer (or null) in r0."""
-        return insn.src == PseudoSrc.CALL_HELPER and self.helpers[insn.imm].returns_pointer
+        """Whether the call leaves a pointer (or null) in r0. Code that is never reached may call anything."""
+        helper = self.helpers.get(insn.imm) if insn.src == PseudoSrc.CALL_HELPER else None
+        return helper is not None and helper.returns_pointer
 
     def flat_map(self, index: int, number: int) -> NativeMap | None:
         """The array that the lookup at `index` always goes to, when its elements lie one after the other."""
