@@ -10,3 +10,5 @@ ring buffers. And eBPF programs (`bpf*`), which include those functions and inli
 `cache` keeps objects on disk. Locks: `codegen` serialises compiling and linking; no other lock is
 taken while it is held.
 """
+
+__all__: list[str] = []

@@ -11,3 +11,5 @@
 A task slot belongs to the tracer thread; programs only read it. Nothing here takes a lock but the slot
 allocator, whose own is innermost.
 """
+
+__all__: list[str] = []
