@@ -13,8 +13,13 @@ from engine.kernel.symbols import TEXT_BASE, TEXT_END, Symbol, SymbolTable
 
 __all__ = ["ALIASES", "FUNCTIONS", "PINNED", "RETHOOK_TRAMPOLINE", "TAIL_CALLERS", "Function", "symbol_table"]
 
-ALIASES = {"dragonos_kernel::syscall::Syscall::handle": "do_syscall_64"}
-"""Other names of functions, at the same address."""
+ALIASES = {"dragonos_kernel::syscall::Syscall::handle": "do_syscall_64"} | {
+    f"__x64_sys_{row.name}": row.function
+    for row in SYSCALLS.values()
+    if row.exists and row.function != f"__x64_sys_{row.name}"
+}
+"""Other names of functions, at the same address: DragonOS's for its system call handler, and for calls whose
+function Linux names otherwise (`__x64_sys_newstat`) the call's own name (`__x64_sys_stat`)."""
 
 RETHOOK_TRAMPOLINE = "arch_rethook_trampoline"
 """What a return address is replaced by while a return probe waits for it."""

@@ -46,6 +46,13 @@ def test_alias_resolves_to_the_functions_own_name() -> None:
         assert TABLE.resolve(one.address) == (name, 0, other.size)
 
 
+def test_every_system_call_can_be_named_as_the_header_names_it() -> None:
+    for row in SYSCALLS.values():
+        symbol = TABLE.lookup(f"__x64_sys_{row.name}")
+        assert (symbol is not None) == row.exists
+        assert symbol is None or TABLE.resolve(symbol.address) == (row.function, 0, symbol.size)
+
+
 def test_two_symbols_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="called a"):
         SymbolTable([Symbol("a", 16, 16), Symbol("a", 32, 16)])
