@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable
+from functools import cached_property
 
 from engine.env import peek32, poke32, poke64
 from engine.errors import KernelError
@@ -38,12 +39,21 @@ class TraceEvent:
         self.soft_refs = 0
         """How many triggers need its hits or switch it (`sm_ref`)."""
         self.removed = False
-        self.address = context.machine.heap.alloc(Desc.SIZE)
-        poke32(self.address + Desc.TYPE, number)
-        poke64(self.address + Desc.BUFFER, context.buffer.address)
-        poke64(self.address + Desc.CMDLINES, context.cmdlines.address)
-        self.filter = EventFilter(context, self.address, fields)
         self.formatter: Formatter = lambda data: f"{name}:\n"
+
+    @cached_property
+    def address(self) -> int:
+        """The native descriptor, made when it is first needed."""
+        address = self.context.machine.heap.alloc(Desc.SIZE)
+        poke32(address + Desc.TYPE, self.id)
+        poke64(address + Desc.BUFFER, self.context.buffer.address)
+        poke64(address + Desc.CMDLINES, self.context.cmdlines.address)
+        return address
+
+    @cached_property
+    def filter(self) -> EventFilter:
+        """What hits must pass."""
+        return EventFilter(self.context, self.address, self.fields)
 
     def attach(self, on: bool) -> None:
         """Start or stop hits of this event. Raises KernelError."""
@@ -74,8 +84,8 @@ class TraceEvent:
                 poke32(self.address + Desc.FLAGS, Flag.RECORD)
                 if not self.attached:
                     self._attach(True)
-            else:
-                if self.attached and not self.soft_refs:
+            elif self.attached:
+                if not self.soft_refs:
                     self._attach(False)
                 poke32(self.address + Desc.FLAGS, 0)
 

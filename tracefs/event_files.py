@@ -2,9 +2,11 @@
 
 import errno
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from weakref import WeakKeyDictionary
 
 from engine.errors import KernelError
-from engine.kernfs import Dir, File, Node, TextFile
+from engine.kernfs import Caller, Dir, File, Node, TextFile
 from tracefs.event import TraceEvent
 from tracefs.events import Events
 from tracefs.group_filter import HELP, store_group_filter
@@ -78,7 +80,7 @@ class _GroupDir(Dir):
         super().__init__(0o750)
         self._owner = owner
         self._name = name
-        self._table: dict[str, Node] = {
+        self._files: dict[str, Node] = {
             "enable": TextFile(0o640, lambda: _group_state(self._events()), self._store),
             "filter": TextFile(0o640, lambda: HELP, lambda data: store_group_filter(self._events, data)),
         }
@@ -93,26 +95,43 @@ class _GroupDir(Dir):
             raise KernelError(errno.ENODEV)
         _enable_all(events, on)
 
+    @property
+    def _table(self) -> dict[str, Node]:
+        """Its files; group ftrace has none, its events cannot be enabled."""
+        return self._files if any(event.can_enable for event in self._events()[:1]) else {}
+
+    def lookup(self, name: str, caller: Caller) -> Node:
+        """A file, or an event's directory."""
+        found = self._table.get(name)
+        if found is not None:
+            return found
+        event = self._owner.events.find(self._name, name)
+        if event is None:
+            raise KernelError(errno.ENOENT)
+        return self._owner.event_dir(event)
+
     def entries(self) -> Iterable[tuple[str, Node]]:
         """Its files, then its events."""
-        events = self._events()
-        if not events:
-            return []
-        files = list(self._table.items()) if any(event.can_enable for event in events) else []
-        return files + [
-            (event.name, self._owner.event_dir(event)) for event in events if event.name not in self._table
-        ]
+        table, owner = self._table, self._owner
+        shown = [(event.name, owner.event_dir(event)) for event in self._events() if event.name not in table]
+        return [*table.items(), *shown]
+
+    @property
+    def nlink(self) -> int:
+        """Two and one for each event."""
+        return 2 + sum(event.name not in self._table for event in self._events())
 
 
 def _enable_all(events: Iterable[TraceEvent], on: bool) -> None:
     """Enable or disable; the first error is reported after all have been tried."""
     failed: KernelError | None = None
-    for event in events:
-        try:
-            if event.can_enable:
+    able = [event for event in events if event.can_enable]
+    with able[0].context.machine.probes.batch() if able else nullcontext():
+        for event in able:
+            try:
                 event.set_enabled(on)
-        except KernelError as error:
-            failed = failed or error
+            except KernelError as error:
+                failed = failed or error
     if failed is not None:
         raise failed
 
@@ -125,7 +144,7 @@ class EventsDir(Dir):
         self.events = events
         self._event_extra = event_extra
         self._groups: dict[str, _GroupDir] = {}
-        self._dirs: dict[TraceEvent, _EventDir] = {}
+        self._dirs: WeakKeyDictionary[TraceEvent, _EventDir] = WeakKeyDictionary()
         self._table: dict[str, File] = {
             "enable": TextFile(0o640, lambda: _group_state(events.all()), self._store),
             "header_event": TextFile(0o440, lambda: _HEADER_EVENT),
@@ -139,16 +158,30 @@ class EventsDir(Dir):
         """The directory of one event."""
         found = self._dirs.get(event)
         if found is None:
-            self._dirs = {known: node for known, node in self._dirs.items() if not known.removed}
             found = self._dirs[event] = _EventDir(event, self._event_extra(event))
         return found
 
+    def _group(self, name: str) -> _GroupDir:
+        if name not in self._groups:
+            self._groups[name] = _GroupDir(self, name)
+        return self._groups[name]
+
+    def lookup(self, name: str, caller: Caller) -> Node:
+        """A file, or a group's directory."""
+        found = self._table.get(name)
+        if found is not None:
+            return found
+        if not self.events.system(name):
+            self._groups.pop(name, None)
+            raise KernelError(errno.ENOENT)
+        return self._group(name)
+
     def entries(self) -> Iterable[tuple[str, Node]]:
         """Its files, then one directory a group."""
-        systems = self.events.systems()
-        self._groups = {name: node for name, node in self._groups.items() if name in systems}
-        for name in systems:
-            if name not in self._groups:
-                self._groups[name] = _GroupDir(self, name)
-        groups = [(name, self._groups[name]) for name in systems if name not in self._table]
-        return [*self._table.items(), *groups]
+        systems = [name for name in self.events.systems() if name not in self._table]
+        return [*self._table.items(), *((name, self._group(name)) for name in systems)]
+
+    @property
+    def nlink(self) -> int:
+        """Two and one for each group."""
+        return 2 + sum(name not in self._table for name in self.events.systems())

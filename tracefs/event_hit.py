@@ -1,6 +1,6 @@
 """What an event does natively with a staged record: count it in or out, stamp it, write it to the ring.
 
-event   u32 type | u32 flags | u64 buffer | u64 saved names | u64 filter | u64 triggers
+event   u32 type | u32 flags | u64 buffer | u64 saved names | u64 filter | u64 triggers | u32 limit
 """
 
 from enum import IntEnum
@@ -25,6 +25,8 @@ class Desc(IntEnum):
     CMDLINES = 16
     FILTER = 24
     """u64, native match(env, filter, record) -> 0 or 1 at its start; 0: everything passes."""
+    LIMIT = 40
+    """u32, most bytes of a record of a tracepoint."""
     TRIGGERS = 32
     """u64, native run(env, triggers, record) -> 1 to go on at its start; 0: none."""
     SIZE = 64

@@ -14,12 +14,12 @@ _LAST_ID = 65535
 
 
 class Events:
-    """All events, newest first, as available_events lists them."""
+    """All events. Lists are newest first, as available_events is."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.by_id: dict[int, TraceEvent] = {}
-        self._all: list[TraceEvent] = []
+        self._systems: dict[str, dict[str, TraceEvent]] = {}
         self._next = FIRST_DYNAMIC_ID
 
     def allocate_id(self) -> int:
@@ -36,30 +36,32 @@ class Events:
         """List an event."""
         with self._lock:
             self.by_id[event.id] = event
-            self._all.insert(0, event)
+            self._systems.setdefault(event.system, {})[event.name] = event
 
     def remove(self, event: TraceEvent) -> None:
         """Take an event off the list; its records in the ring can no longer be named."""
         with self._lock:
             del self.by_id[event.id]
-            self._all.remove(event)
+            events = self._systems[event.system]
+            del events[event.name]
+            if not events:
+                del self._systems[event.system]
 
     def all(self) -> list[TraceEvent]:
         """Every event, newest first."""
         with self._lock:
-            return list(self._all)
+            return list(reversed(self.by_id.values()))
 
     def system(self, name: str) -> list[TraceEvent]:
         """The events of one group, newest first."""
-        return [event for event in self.all() if event.system == name]
+        with self._lock:
+            return list(reversed(self._systems.get(name, {}).values()))
 
     def systems(self) -> list[str]:
         """The groups, oldest first."""
-        return list(dict.fromkeys(event.system for event in reversed(self.all())))
+        with self._lock:
+            return list(self._systems)
 
     def find(self, system: str, name: str) -> TraceEvent | None:
         """The event `system`:`name`."""
-        for event in self.all():
-            if event.system == system and event.name == name:
-                return event
-        return None
+        return self._systems.get(system, {}).get(name)

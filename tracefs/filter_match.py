@@ -8,6 +8,7 @@ from enum import IntEnum
 
 from engine.env import Env
 from engine.jit.lang import (
+    local,
     memcmp,
     native,
     s8,
@@ -23,6 +24,7 @@ from engine.jit.lang import (
     ule,
     ult,
 )
+from tracefs.memread import mem_read_user_string
 
 __all__ = ["DROP", "FILTER_HEAD", "PASS", "Compare", "Kind", "Row", "filter_match", "glob_match"]
 
@@ -30,6 +32,8 @@ FILTER_HEAD = 16
 PASS = 0xFFFF
 DROP = 0xFFFE
 _COMM_MAX = 16
+_USER_MAX = 1024
+"""Bytes of a user string that are compared (USTRING_BUF_SIZE)."""
 
 
 class Row(IntEnum):
@@ -55,10 +59,16 @@ class Kind(IntEnum):
     NUMBER = 0
     CPU = 1
     TEXT = 2
-    """A string of the record's dynamic area."""
-    COMM = 3
-    TEXT_GLOB = 4
+    """A string of the record's dynamic area. Odd kinds compare with a pattern."""
+    TEXT_GLOB = 3
+    COMM = 4
     COMM_GLOB = 5
+    ARRAY = 6
+    """A string in an array of the record itself."""
+    ARRAY_GLOB = 7
+    USER = 8
+    """A string in user memory that the field points to."""
+    USER_GLOB = 9
 
 
 class Compare(IntEnum):
@@ -191,14 +201,23 @@ def row_matches(env: int, row: int, record: int) -> int:
     if kind == Kind.CPU:
         return compare_numbers(u32(env + Env.CPU), value, u32(row + Row.COMPARE), 1)
     length = u32(row + Row.LENGTH)
+    copied = local(_USER_MAX)
     if kind == Kind.COMM or kind == Kind.COMM_GLOB:
         text = env + Env.COMM
         size = strnlen(text, _COMM_MAX)
+    elif kind == Kind.ARRAY or kind == Kind.ARRAY_GLOB:
+        text = record + u32(row + Row.OFFSET)
+        size = strnlen(text, u32(row + Row.SIZE))
+    elif kind == Kind.USER or kind == Kind.USER_GLOB:
+        text = copied
+        size = mem_read_user_string(env, copied, u64(record + u32(row + Row.OFFSET)), _USER_MAX) - 1
+        if size < 0:
+            return 0
     else:
         location = u32(record + u32(row + Row.OFFSET))
         text = record + (location & 0xFFFF)
         size = (location >> 16) - 1 if location >> 16 else 0
-    if kind == Kind.TEXT_GLOB or kind == Kind.COMM_GLOB:
+    if kind & 1:
         matched = glob_match(value, length, text, size)
     else:
         matched = 1 if size == length and memcmp(text, value, length) == 0 else 0

@@ -23,12 +23,24 @@ _OPS = {
 _SPACE = " \t\n\v\f\r"
 _MAX_NUMBER = 24
 _MAX_TEXT = 256
+_COMM = "char *"
 _GENERIC = {
     "CPU": Field("int", "CPU", 0, 4, True),
     "cpu": Field("int", "cpu", 0, 4, True),
-    "COMM": Field("char *", "COMM", 0, 16, True),
-    "comm": Field("char *", "comm", 0, 16, True),
+    "COMM": Field(_COMM, "COMM", 0, 16, True),
+    "comm": Field(_COMM, "comm", 0, 16, True),
 }
+
+
+def _text_kind(field: Field) -> Kind | None:
+    """How a field is compared with a string; None if it cannot be."""
+    if field.name in _GENERIC and field is _GENERIC[field.name]:
+        return Kind.COMM if field.type == _COMM else None
+    if field.type.startswith("__data_loc"):
+        return Kind.TEXT
+    if field.type == "char" and field.suffix:
+        return Kind.ARRAY
+    return Kind.USER if field.type in ("char *", "const char *") else None
 
 
 class FilterError(KernelError):
@@ -193,8 +205,8 @@ class _Parser:
     def _text_predicate(self, field: Field, compare: Compare | None) -> Predicate:
         if compare not in (None, Compare.EQ, Compare.NE):
             self._fail("Illegal operation for field type")
-        comm = field.type == "char *"
-        if not comm and not field.type.startswith("__data_loc"):
+        kind = _text_kind(field)
+        if kind is None:
             self._fail("Expecting numeric field")
         quote = self._text[self._at]
         end = self._text.find(quote, self._at + 1)
@@ -203,17 +215,15 @@ class _Parser:
             self._fail("Operand too long", end)
         self._at = end + 1
         if compare is not None:
-            kind = Kind.COMM if comm else Kind.TEXT
             return Predicate(kind, compare, field, text=body.encode("latin-1"))
         compare = Compare.EQ
         if body.startswith("!"):
             body, compare = body[1:], Compare.NE
-        kind = Kind.COMM_GLOB if comm else Kind.TEXT_GLOB
-        return Predicate(kind, compare, field, text=body.encode("latin-1"))
+        return Predicate(Kind(kind + 1), compare, field, text=body.encode("latin-1"))
 
     def _number_predicate(self, field: Field, compare: Compare | None) -> Predicate:
         start = self._at
-        if field.type.startswith(("__data_loc", "char *")):
+        if _text_kind(field) not in (None, Kind.USER):
             self._fail("Expecting string field")
         if compare is None:
             self._fail("Illegal operation for field type")

@@ -20,7 +20,7 @@ __all__ = ["MarkerFile", "MarkerWriter", "PrintkEvent", "printk_hit", "static_ev
 
 PRINT_ID = 5
 RAW_DATA_ID = 18
-PRINTK_ID = 348
+PRINTK_ID = 30
 _TEXT_MAX = 1024
 """Most bytes of a marker (TRACE_BUF_SIZE)."""
 _RAW_MAX = 3072

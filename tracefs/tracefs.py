@@ -25,6 +25,7 @@ from tracefs.readme import README
 from tracefs.set_event import SetEvent
 from tracefs.trace_file import TraceFile
 from tracefs.trace_pipe import TracePipe
+from tracefs.tracepoint import add_tracepoints
 from tracefs.triggers import Triggers
 
 __all__ = ["Tracefs"]
@@ -65,6 +66,7 @@ class Tracefs:
         self.context = Context.create(machine)
         self.events = Events()
         self._printk = static_events(self.context, self.events)
+        add_tracepoints(self.context, self.events)
         self.kprobes = KprobeEvents(self.context, self.events)
         self.triggers = Triggers(self.events)
         self._markers = MarkerWriter(self.context)
