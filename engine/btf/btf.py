@@ -1,6 +1,7 @@
 """`Btf`: the types of one blob, with the questions that loaders, verifiers and printers ask of them."""
 
 import errno
+from collections.abc import Callable
 from functools import cached_property
 
 from engine.btf.names import essential
@@ -31,7 +32,7 @@ MAX_RESOLVE_DEPTH = 32
 
 
 class Btf:
-    """Types by id; id 0 is void. `data` is the blob itself, `strings` its string section.
+    """Types by id; id 0 is void. `odd` says what else a kernel would object to.
 
     Immutable once made. `id` and `name` are the registry's (bpf_btf_info), 0 and "" until it is loaded.
     """
@@ -39,13 +40,38 @@ class Btf:
     def __init__(self, data: bytes) -> None:
         """Parse `data`. Raises KernelError(EINVAL, E2BIG, EOPNOTSUPP)."""
         header = Header(data)
-        self.data = data
+        self._data: bytes | None = data
+        self._encode: Callable[[], bytes] | None = None
         self.strings = header.strings
         self.id = 0
         self.name = ""
         self._names: dict[int, str] = {0: ""}
         self._text_left = 16 * len(self.strings) + 4096
         self.types, self.odd = parse_types(header, self.string)
+
+    @classmethod
+    def derived(cls, base: "Btf", types: list[Type], encode: Callable[[], bytes]) -> "Btf":
+        """`base` with other records; `encode` makes its blob when somebody asks for it."""
+        made = cls.__new__(cls)
+        made._data, made._encode = None, encode
+        made.id, made.name = 0, ""
+        made._names, made._text_left = base._names, base._text_left
+        made.types = types
+        made.odd = {i: reason for i, reason in base.odd.items() if types[i] is base.types[i]}
+        return made
+
+    @property
+    def data(self) -> bytes:
+        """The blob."""
+        if self._data is None:
+            assert self._encode is not None
+            self._data = self._encode()
+        return self._data
+
+    @cached_property
+    def strings(self) -> bytes:
+        """The string section of the blob."""
+        return Header(self.data).strings
 
     def string(self, offset: int) -> str:
         """Text at `offset` of the string section. Raises KernelError(EINVAL)."""

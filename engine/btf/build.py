@@ -44,7 +44,7 @@ class _Strings:
 
     def __init__(self, start: bytes = b"\0", known: Mapping[str, int] | None = None) -> None:
         self.data = bytearray(start)
-        self._known = {"": 0, **(known or {})}
+        self._known = {**(known or {}), "": 0}
 
     def offset(self, text: str) -> int:
         """Where `text` is, put at the end if it is new."""
@@ -153,7 +153,7 @@ class BtfBuilder:
 def replace_records(btf: Btf, changed: Mapping[int, Type]) -> Btf:
     """`btf` with the records in `changed` instead of its own; string offsets stay what they were."""
     types = [changed.get(type_id, record) for type_id, record in enumerate(btf.types)]
-    return Btf(_encode(types, _Strings(btf.strings, btf.string_offsets)))
+    return Btf.derived(btf, types, lambda: _encode(types, _Strings(btf.strings, btf.string_offsets)))
 
 
 def _encode(types: Iterable[Type], strings: _Strings) -> bytes:

@@ -145,10 +145,14 @@ def parse_types(header: Header, name_at: Callable[[int], str]) -> tuple[list[Typ
         try:
             name = name_at(name_off)
             head = _Head(kind, name, word, vlen, flag)
-            reason = _odd(head, name_off, data[at : at + need], name_at)
+            tail = data[at : at + need]
+            reason = _odd(head, name_off, tail)
+            record = _record(head, tail, name_at)
+            if isinstance(record, Composite) and not reason:
+                reason = _odd_member(record, tail)
             if reason:
                 odd[type_id] = reason
-            found.append(_record(head, data[at : at + need], name_at))
+            found.append(record)
         except KernelError as error:
             raise KernelError(error.errno, f"[{type_id}] {error.message}") from None
         at += need
@@ -189,14 +193,18 @@ _WITHOUT_FLAG = frozenset(
 _NAMELESS = frozenset((Kind.PTR, Kind.ARRAY, Kind.FUNC_PROTO))
 
 
-def _odd(head: _Head, name_off: int, tail: bytes, name_at: Callable[[int], str]) -> str:
+def _odd_member(record: Composite, tail: bytes) -> str:
+    """A member whose name is empty, but not at offset 0."""
+    for number, member in enumerate(record.members):
+        if not member.name and any(tail[number * 12 : number * 12 + 4]):
+            return "Invalid name"
+    return ""
+
+
+def _odd(head: _Head, name_off: int, tail: bytes) -> str:
     """What must be zero and is not; a name that is empty, but not at offset 0."""
     kind = head.kind
     if name_off and (kind in _NAMELESS or (not head.name and kind not in (Kind.INT, Kind.FLOAT))):
-        return "Invalid name"
-    if kind in (Kind.STRUCT, Kind.UNION) and any(
-        n and not name_at(n) for n, _, _ in _MEMBER.iter_unpack(tail)
-    ):
         return "Invalid name"
     if head.vlen and kind not in _SIZED_VLEN and kind is not Kind.FUNC:
         return "vlen != 0"
