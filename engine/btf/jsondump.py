@@ -16,6 +16,7 @@ from engine.btf.types import (
     Enum,
     Float,
     Int,
+    Kind,
     Modifier,
     Pointer,
     Typedef,
@@ -92,8 +93,8 @@ class _Dump:
                 self._composite(record, at)
             case Array():
                 self._array(record, at)
-            case Typedef() | Modifier():
-                self.value(self._btf.skip(record.type), at, bits)
+            case Typedef() | Modifier() if record.kind is not Kind.TYPE_TAG:
+                self.value(record.type, at, bits)
             case Var():
                 self._start("{")
                 self.out.append(json_string(record.name) + ":")
