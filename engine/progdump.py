@@ -6,6 +6,7 @@ Functions have their names, instructions the source lines they begin, maps their
 from collections.abc import Iterator
 from functools import partial
 
+from engine.btf.decl import signature
 from engine.helpers import HELPERS
 from engine.isa import LD_IMM64, Insn, PseudoSrc, disasm
 from engine.progs import Prog
@@ -19,13 +20,15 @@ def xlated(prog: Prog, *, opcodes: bool = False, source: bool = True) -> Iterato
     `source` puts the source line in front of the instructions that begin it.
     """
     names = _function_names(prog)
+    types = {info.insn_off: info.type_id for info in prog.spec.func_info} if prog.btf is not None else {}
+    signatures = {start: signature(prog.btf, type_id) for start, type_id in types.items()}
     lines = {info.insn_off: info.text.strip() for info in prog.spec.line_info} if source else {}
     index = 0
     while index < len(prog.xlated):
         insn = prog.xlated[index]
         wide = insn.code == LD_IMM64
         if index in names:
-            yield f"{names[index]}:"
+            yield f"{signatures.get(index) or names[index]}:"
         if index in lines:
             yield f"; {lines[index]}"
         following = prog.xlated[index + 1] if wide else None
