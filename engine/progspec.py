@@ -14,23 +14,7 @@ from engine.abi.bpf import AttachType, MapType, ProgType
 if TYPE_CHECKING:
     from engine.isa import Insn
 
-__all__ = ["FuncInfo", "FuncLinkage", "LineInfo", "MapLike", "ProgFlag", "ProgSpec", "PseudoSrc"]
-
-
-class PseudoSrc(IntEnum):
-    """`src_reg` of LD_IMM64 (what `imm` means), and of CALL (whom it calls)."""
-
-    NONE = 0
-    MAP_FD = 1
-    MAP_VALUE = 2
-    BTF_ID = 3
-    FUNC = 4
-    MAP_IDX = 5
-    MAP_IDX_VALUE = 6
-
-    CALL_HELPER = 0
-    CALL = 1
-    KFUNC_CALL = 2
+__all__ = ["FuncInfo", "FuncLinkage", "LineInfo", "MapLike", "ProgFlag", "ProgSpec"]
 
 
 class ProgFlag(IntFlag):

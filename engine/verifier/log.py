@@ -137,7 +137,7 @@ def _fields(reg: Reg) -> list[str]:
     if reg.type != RegType.SCALAR and reg.off:
         fields.append(f"off={_signed(reg.off)}")
     if reg.type in (RegType.PACKET, RegType.PACKET_META):
-        fields.append(f"r={_unsigned(reg.n & U32_MAX) if reg.n >= 0 else _signed(reg.n)}")
+        fields.append(f"r={_unsigned(reg.n & M64)}")
     if reg.type == RegType.MEM:
         fields.append(f"sz={_unsigned(reg.n)}")
     if not b.m:

@@ -21,5 +21,14 @@ def propagate_precision(env: Env, old: State, cur: State) -> None:
         for i, slot in enumerate(frame.stack):
             if slot.reg.precise and slot.kinds[7] == "r" and i < count:
                 masks.slots[number] |= 1 << i
+        if env.verbose:
+            _log(env, masks, number)
     if not masks.empty:
         mark_masks_precise(env, cur, masks, env.insn_idx)
+
+
+def _log(env: Env, masks: Masks, number: int) -> None:
+    names = [f"r{i}" for i in range(10) if masks.regs[number] >> i & 1]
+    names += [f"fp{-8 * (i + 1)}" for i in range(64) if masks.slots[number] >> i & 1]
+    if names:
+        env.say(f"frame {number}: propagating {','.join(names)}")
