@@ -83,6 +83,8 @@ class Env(IntEnum):
     """u64, bytes of the tracepoint record that a handler is called with."""
     PRANDOM = 168
     """u64, state of bpf_get_prandom_u32; 0: seeded at first use."""
+    LIGHT = 168
+    """u64, not 0: nobody follows pointers of this hit, so kernel objects need not be filled."""
     PRIVATE = 256
     """256 bytes for the owner of the runner."""
     RESERVED = 512

@@ -44,9 +44,10 @@ __all__ = ["file_block", "file_is_seekable", "file_object", "path_file_object"]
 
 _O_PATH, _O_ACCMODE = 0o10000000, 3
 _FMODE_READ, _FMODE_WRITE, _FMODE_PATH = 1, 2, 0x4000
-_S_IFIFO, _S_IFSOCK = 0o010000, 0o140000
+_S_IFMT, _S_IFIFO, _S_IFSOCK = 0o170000, 0o010000, 0o140000
+_S_IRUSR, _S_IWUSR = 0o400, 0o200
 _READLINK_MAX = 4095
-_DONT_SYNC, _BASIC_STATS, _AT_FDCWD = 0x4000, 0x7FF, -100
+_DONT_SYNC, _NOFOLLOW, _BASIC_STATS, _AT_FDCWD = 0x4000, 0x100, 0x7FF, -100
 _O_RDONLY_CLOEXEC = 0o2000000
 
 
@@ -227,40 +228,74 @@ def _connect(block: int, dentry: int) -> int:
     return dentry
 
 
-@native(inline=True)
-def _file_alias(block: int, any_mode: int) -> int:
-    """The filled block's struct file, or -EBADF."""
-    if not any_mode and u32(block + FileBlock.FILE + File.F_MODE) & _FMODE_PATH:
+@native
+def _link_mode(env: int, fd: int) -> int:
+    """File mode bits that the descriptor's link shows; -EBADF when the descriptor is closed."""
+    link = local(64)
+    stat = local(256)
+    _fd_path(env, link, cstr("/fd/"), fd)
+    if sext32(c_call("statx", _AT_FDCWD, link, _DONT_SYNC | _NOFOLLOW, _BASIC_STATS, stat)) < 0:
         return -9
-    return block + FileBlock.FILE + ALIAS
+    mode = u16(stat + _Statx.MODE)
+    return (_FMODE_READ if mode & _S_IRUSR else 0) | (_FMODE_WRITE if mode & _S_IWUSR else 0)
+
+
+@native
+def _look(env: int, block: int, fd: int) -> int:
+    """Only whether the descriptor is open, and how: 0 or -EBADF. The link of an O_PATH one grants nothing."""
+    mode = _link_mode(env, fd)
+    if mode < 0:
+        return mode
+    put32(block + FileBlock.FILE + File.F_MODE, mode if mode else _FMODE_PATH)
+    return 0
+
+
+@native
+def _fill(env: int, block: int, fd: int) -> int:
+    """All objects of the file: 0 or -EBADF."""
+    if _read_fdinfo(env, block, fd) < 0:
+        return -9
+    link = local(64)
+    _fd_path(env, link, cstr("/fd/"), fd)
+    _read_inode(env, block, link)
+    _connect(block, _read_path(env, block, link))
+    return 0
 
 
 @native
 def file_object(env: int, slot: int, fd: int, any_mode: int) -> int:
     """struct file of descriptor `fd` of the current thread: its kernel alias, or -EBADF.
 
-    A descriptor opened with O_PATH counts only if `any_mode` (fget against fget_raw).
+    A descriptor opened with O_PATH counts only if `any_mode` (fget against fget_raw). What the alias points
+    to is filled unless `Env.LIGHT`.
     """
     fd = fd & 0xFFFFFFFF
     block = file_block(slot, fd)
-    if u64(block + FileBlock.SERIAL) == u64(slot + Slot.SERIAL) and u64(block + FileBlock.FD) == fd + 1:
-        return _file_alias(block, any_mode)
-    put64(block + FileBlock.SERIAL, 0)
-    if u64(env + Env.MEM_TID) == 0 or _read_fdinfo(env, block, fd) < 0:
+    light = u64(env + Env.LIGHT) != 0
+    known = u64(block + FileBlock.SERIAL) == u64(slot + Slot.SERIAL) and u64(block + FileBlock.FD) == fd + 1
+    if not known or not (light or u64(block + FileBlock.FILLED)):
+        put64(block + FileBlock.SERIAL, 0)
+        if u64(env + Env.MEM_TID) == 0:
+            return -9
+        if (_look(env, block, fd) if light else _fill(env, block, fd)) < 0:
+            return -9
+        put64(block + FileBlock.FILLED, not light)
+        put64(block + FileBlock.FD, fd + 1)
+        put64(block + FileBlock.SERIAL, u64(slot + Slot.SERIAL))
+    if not any_mode and u32(block + FileBlock.FILE + File.F_MODE) & _FMODE_PATH:
         return -9
-    link = local(64)
-    _fd_path(env, link, cstr("/fd/"), fd)
-    _read_inode(env, block, link)
-    _connect(block, _read_path(env, block, link))
-    put64(block + FileBlock.FD, fd + 1)
-    put64(block + FileBlock.SERIAL, u64(slot + Slot.SERIAL))
-    return _file_alias(block, any_mode)
+    return block + FileBlock.FILE + ALIAS
 
 
 @native
-def file_is_seekable(slot: int, fd: int) -> int:
-    """Whether the file that `file_object` just described takes positions: no pipe, no socket."""
-    kind = u16(file_block(slot, fd & 0xFFFFFFFF) + FileBlock.INODE + Inode.I_MODE) & 0o170000
+def file_is_seekable(env: int, slot: int, fd: int) -> int:
+    """Whether the file that `file_object` just found takes positions: no pipe, no socket."""
+    block = file_block(slot, fd & 0xFFFFFFFF)
+    if not u64(block + FileBlock.FILLED):
+        link = local(64)
+        _fd_path(env, link, cstr("/fd/"), fd & 0xFFFFFFFF)
+        _read_inode(env, block, link)
+    kind = u16(block + FileBlock.INODE + Inode.I_MODE) & _S_IFMT
     if kind == _S_IFIFO:
         return 0
     return kind != _S_IFSOCK

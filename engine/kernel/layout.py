@@ -155,7 +155,9 @@ class FileBlock(IntEnum):
     SERIAL = 224
     """u64, serial for which the block was filled."""
     FD = 232
-    """u64."""
+    """u64, descriptor + 1."""
+    FILLED = 240
+    """u64, not 0 if the objects are filled, 0 if only the descriptor is known to be open."""
     DENTRIES = 256
     TEXT = 1728
     DIR_INODE = 4032

@@ -152,7 +152,7 @@ def guard_holds(env: int, slot: int, retval: int, op: int) -> int:
     if kind == GuardKind.FD or kind == GuardKind.ANY_FD:
         return not is_error(file_object(env, slot, x, kind == GuardKind.ANY_FD))
     if kind == GuardKind.SEEKABLE:
-        return file_is_seekable(slot, x)
+        return file_is_seekable(env, slot, x)
     if kind == GuardKind.BITS:
         return x & (imm >> 32) == imm & 0xFFFFFFFF
     if kind == GuardKind.EQUAL:

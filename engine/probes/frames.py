@@ -94,8 +94,19 @@ def _push_return(slot: int, frame: int, rec: int, stack: int) -> int:
 
 
 @native
+def _nobody_follows(probes: int) -> int:
+    """Whether no probe of the list may follow pointers to kernel objects."""
+    for i in range(u64(probes)):
+        if u64(u64(probes + 8 + i * 8) + Rec.OBJECTS):
+            return 0
+    return 1
+
+
+@native
 def fire_frame(env: int, slot: int, retval: int, frame: int) -> int:
     """One armed call: if its guards hold, make its registers and run its probes."""
+    probes = u64(frame + Frame.PROBES)
+    put64(env + Env.LIGHT, _nobody_follows(probes))
     ops = frame + Frame.OPS
     guard = ops + MAX_ARGS * OP_SIZE
     for _i in range(u32(frame + Frame.GUARDS)):
@@ -122,7 +133,6 @@ def fire_frame(env: int, slot: int, retval: int, frame: int) -> int:
     put64(stack, u64(frame + Frame.RET_IP))
     put64(env + Env.FUNC, u64(frame + Frame.FUNC))
     put64(env + Env.RET_IP, u64(frame + Frame.RET_IP))
-    probes = u64(frame + Frame.PROBES)
     run_lock(env)
     for i in range(u64(probes)):
         rec = u64(probes + 8 + i * 8)
@@ -154,6 +164,7 @@ def _fire_return(env: int, slot: int, retval: int, at: int) -> int:
     atomic_add64(rec + Rec.ACTIVE, -1)
     if u32(at + Instance.RET_KIND) == RetKind.NEVER or u64(rec + Rec.ENABLED) == 0:
         return 0
+    put64(env + Env.LIGHT, u64(rec + Rec.OBJECTS) == 0)
     regs = local(PT_REGS_SIZE)
     stack = _stack_pointer(slot, u32(at + Instance.DEPTH))
     _kernel_regs(regs, u64(at + Instance.CALLER_IP), stack + 8 + ALIAS)

@@ -59,6 +59,8 @@ class Rec(IntEnum):
     """s64, how many may be pending at a time."""
     KIND = 72
     """u64, RecKind."""
+    OBJECTS = 80
+    """u64, not 0 if the handler may follow pointers to kernel objects."""
 
 
 class RecKind(IntEnum):

@@ -96,6 +96,7 @@ class Probes:
             record = self._new_record(handler, priv)
             poke64(record + Rec.IS_RETURN, int(ret))
             poke64(record + Rec.MAX_ACTIVE, max_active or self.default_max_active)
+            poke64(record + Rec.OBJECTS, 1)
             probe = Probe(self, record, symbol or found.name, function, found.address)
             self._by_function[function].insert(0, probe)
         return probe

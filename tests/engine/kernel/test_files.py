@@ -16,6 +16,7 @@ from engine.kernel.files import file_object
 from engine.kernel.layout import ALIAS, Dentry, File, Inode, SuperBlock, VfsMount
 from engine.memory import host_ptr
 from engine.probes.driver import Driver
+from engine.probes.regs import Reg
 from tests.engine.probes.conftest import Recorder
 from tests.engine.probes.test_vfs import names
 
@@ -152,5 +153,39 @@ def test_reads_are_guarded_by_the_descriptor(recorder: Recorder, thread: Driver,
         thread.call("pread64", fd, 4096, 1, 55, result=-21)
     (entry, _) = recorder.take()
     assert peek64(host_ptr(entry.args[3])) == 55
+    os.close(reader)
+    os.close(writer)
+
+
+def test_light_hits_know_only_whether_it_is_open(recorder: Recorder, thread: Driver, tmp_path: Path) -> None:
+    """Guards hold as ever, the pointer is the same, what it points to is filled once somebody follows."""
+
+    def path(regs: int) -> list[str]:
+        return names(peek64(host_ptr(peek64(regs + Reg.DI)) + File.F_PATH_DENTRY))
+
+    light = recorder.probe("vfs_read", "light")
+    light.follows_pointers = False
+    reader, writer = os.pipe()
+    with opened(tmp_path, os.O_RDONLY) as fd, opened(tmp_path, os.O_PATH) as only_path:
+        for call, number in (
+            ("read", fd),
+            ("read", only_path),
+            ("read", 9999),
+            ("pread64", reader),
+            ("pread64", fd),
+        ):
+            thread.call(call, number, 4096, 1)
+        assert recorder.labels == ["light", "light"]
+        pointer = recorder.take()[0].args[0]
+        heavy = recorder.probe("vfs_read", "heavy", look=path)
+        thread.call("read", fd, 4096, 1)
+        assert recorder.labels == ["heavy", "light"]
+        first = recorder.take()[0]
+        assert first.args[0] == pointer
+        assert first.extra == [*reversed(tmp_path.parts)]
+        heavy.unregister()
+        recorder.probe("iterate_dir", "other", look=path)
+        thread.call("getdents64", fd, 4096, 1)
+        assert recorder.take()[0].extra == [*reversed(tmp_path.parts)]
     os.close(reader)
     os.close(writer)
