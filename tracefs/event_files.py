@@ -119,7 +119,9 @@ class _GroupDir(Dir):
     @property
     def nlink(self) -> int:
         """Two and one for each event."""
-        return 2 + sum(event.name not in self._table for event in self._events())
+        events = self._events()
+        hidden = sum(self._owner.events.find(self._name, name) is not None for name in self._table)
+        return 2 + len(events) - hidden
 
 
 def _enable_all(events: Iterable[TraceEvent], on: bool) -> None:
