@@ -23,6 +23,7 @@ from bpffs.tree import mount_tree
 from engine.machine import Machine
 from engine.tracees import Tracer
 from tracefs import Tracefs
+from tracefs.bpf_trigger import bpf_command
 
 __all__ = ["Daemon", "main"]
 
@@ -41,6 +42,7 @@ class Daemon:
         self.machine.vfs.is_attached = self.tracer.is_attached
         self.tracefs = Tracefs(self.machine)
         self.bpf = BpfFs(self.machine)
+        self.tracefs.triggers.commands["bpf"] = bpf_command(self.bpf.program)
         self.tree = mount_tree(
             bpf=self.bpf.root,
             tracing=self.tracefs.root,

@@ -26,6 +26,8 @@ _TEXT_MAX = 1024
 _RAW_MAX = 3072
 """Most bytes of a raw marker (RAW_DATA_MAX_SIZE)."""
 _PRINTK_MAX = 1024
+_PRINTK_SCRATCH = 16384
+"""Where printed records are staged: a program may print while an event's record waits."""
 _DATA_LOC_TEXT = COMMON_SIZE + 4
 _ENTRY = struct.Struct("<HBBi")
 _MARK = "tracing_mark_write"
@@ -38,7 +40,7 @@ def printk_hit(event: int, env: int, text: int, length: int) -> int:
     if event_wanted(event) == 0:
         return 0
     length = length if length < _PRINTK_MAX else _PRINTK_MAX
-    record = u64(env + Env.SCRATCH)
+    record = u64(env + Env.SCRATCH) + _PRINTK_SCRATCH
     memcpy(record + _DATA_LOC_TEXT, text, length)
     put8(record + _DATA_LOC_TEXT + length, 0)
     event_header(env, record, u32(event + Desc.TYPE))

@@ -63,6 +63,7 @@ place (kretprobe): [<module>:]<symbol>[+<offset>]%return|<memaddr>
 \t   trigger: traceon, traceoff
 \t            enable_event:<system>:<event>
 \t            disable_event:<system>:<event>
+\t            bpf:<pinned program>, which drops the hit by returning 0
 \t   To remove a trigger:
 \t     echo '!<trigger>' > <system>/<event>/trigger
       format\t\t- The fields of a record of <event>

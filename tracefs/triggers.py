@@ -38,6 +38,10 @@ class Parsed:
     target: int
     number: str = ""
     function: int = 0
+    counted: bool = True
+    """Whether a count can be given and is shown."""
+    keep: object = None
+    """What has to live as long as the trigger."""
     registered: Callable[[], None] = lambda: None
     removed: Callable[[], None] = lambda: None
 
@@ -64,8 +68,13 @@ class _Set:
     def text(self) -> str:
         """Its line of the file."""
         count = peek64(self.address + Trigger.COUNT)
-        limit = "unlimited" if count == UNLIMITED else f"count={count}"
-        return f"{self.parsed.text}:{limit}" + (f" if {self.condition}" if self.condition else "") + "\n"
+        limit = ":unlimited" if count == UNLIMITED else f":count={count}"
+        return (
+            self.parsed.text
+            + (limit if self.parsed.counted else "")
+            + (f" if {self.condition}" if self.condition else "")
+            + "\n"
+        )
 
 
 class Triggers:

@@ -1,5 +1,6 @@
 """The file system of /sys/fs/bpf: its root, its lock, and the verbs of its directories."""
 
+import errno
 import logging
 import threading
 
@@ -8,12 +9,14 @@ from bpffs.bpf.grammar import parse_map
 from bpffs.bpf.loaded import object_directory
 from bpffs.bpf.mappin import MapPin
 from bpffs.bpf.pins import Pin
+from bpffs.bpf.progpin import ProgPin
 from bpffs.bpf.upload import Upload, is_complete_elf
 from engine.errors import KernelError
-from engine.kernfs import Caller, TextFile
+from engine.kernfs import Caller, Node, TextFile
 from engine.loader.load import load_object
 from engine.machine import Machine
 from engine.maps import create_map
+from engine.progs import Prog
 
 __all__ = ["BpfFs"]
 
@@ -71,6 +74,17 @@ class BpfFs:
                 directory.extras[name] = TextFile(0o644, lambda: text, uid=caller.uid, gid=caller.gid)
             raise
         directory.add(stem, object_directory(self, loaded, caller))
+
+    def program(self, path: str) -> Prog:
+        """The program pinned at `path`, below or above /sys/fs/bpf. KernelError ENOENT, ENOTDIR, EINVAL."""
+        node: Node = self.root
+        for name in path.rpartition("sys/fs/bpf/")[2].strip("/").split("/"):
+            if not isinstance(node, BpfDir):
+                raise KernelError(errno.ENOTDIR)
+            node = node.lookup(name, Caller())
+        if not isinstance(node, ProgPin):
+            raise KernelError(errno.EINVAL, f"{path} is no pinned program")
+        return node.prog
 
     def close(self) -> None:
         """Detach every link and let go of everything pinned."""
