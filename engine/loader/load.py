@@ -2,6 +2,7 @@
 
 import errno
 import mmap
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from engine.verifier import VerifierError
 if TYPE_CHECKING:
     from engine.machine import Machine
 
-__all__ = ["LoadError", "LoadedObject", "load_object", "load_spec", "map_spec"]
+__all__ = ["LoadError", "LoadedObject", "PinnedMap", "load_object", "load_spec", "map_spec"]
 
 _WITHOUT_BTF = frozenset(
     (
@@ -45,6 +46,9 @@ _WITHOUT_BTF = frozenset(
 _RINGS = (MapType.RINGBUF, MapType.USER_RINGBUF)
 
 
+PinnedMap = Callable[[str], Map | None]
+
+
 class LoadError(KernelError):
     """A map or program of an object was refused. `part` says which, `log` is the verifier's, if it spoke."""
 
@@ -65,25 +69,44 @@ class LoadedObject:
 
 
 def load_object(
-    data: bytes, machine: "Machine", *, name: str = "", log_level: int = 1, uid: int = 0
+    data: bytes,
+    machine: "Machine",
+    *,
+    name: str = "",
+    log_level: int = 1,
+    uid: int = 0,
+    pinned: PinnedMap | None = None,
 ) -> LoadedObject:
     """Parse the object `data`, called `name`, and load it on `machine` as `load_spec` does."""
-    return load_spec(
-        parse_object(data, name), machine, modelled_kernel(machine), log_level=log_level, uid=uid
-    )
+    spec, kernel = parse_object(data, name), modelled_kernel(machine)
+    return load_spec(spec, machine, kernel, log_level=log_level, uid=uid, pinned=pinned)
 
 
 def load_spec(
-    spec: ObjectSpec, machine: "Machine", kernel: KernelInfo, *, log_level: int = 1, uid: int = 0
+    spec: ObjectSpec,
+    machine: "Machine",
+    kernel: KernelInfo,
+    *,
+    log_level: int = 1,
+    uid: int = 0,
+    pinned: PinnedMap | None = None,
 ) -> LoadedObject:
     """Create the maps of `spec`, fill them, load its programs, with types and symbols of `kernel`.
 
-    Raises LoadError with the errno of what failed; nothing is left behind then.
+    `pinned` gives the map that is pinned by a name already, for maps that are shared that way
+    (LIBBPF_PIN_BY_NAME); new ones among them are for the caller to pin. Raises LoadError with the errno of
+    what failed; nothing is left behind then.
     """
     loaded = LoadedObject(spec)
+    created: list[Map] = []
     try:
         for definition in spec.maps.values():
-            loaded.maps[definition.name] = _create(machine, spec, definition, kernel)
+            shared = pinned(definition.name) if pinned is not None and definition.pin_by_name else None
+            if shared is None:
+                loaded.maps[definition.name] = _create(machine, spec, definition, kernel)
+                created.append(loaded.maps[definition.name])
+            else:
+                loaded.maps[definition.name] = _reuse(spec, definition, kernel, shared)
         maps = list(loaded.maps.values())
         for prog in spec.progs.values():
             if prog.secname.autoload:
@@ -95,16 +118,17 @@ def load_spec(
                 loaded.sections[prog.name] = prog.secname.section
         _fill_slots(spec, loaded)
     except KernelError:
-        _undo(machine, loaded)
+        _undo(machine, loaded, created)
         raise
     return loaded
 
 
-def _undo(machine: "Machine", loaded: LoadedObject) -> None:
+def _undo(machine: "Machine", loaded: LoadedObject, created: list[Map]) -> None:
     for prog in loaded.progs.values():
         machine.progs.remove(prog.id)
-    for created in loaded.maps.values():
-        machine.maps.remove(created.id)
+    for made in created:
+        machine.maps.remove(made.id)
+    created.clear()
     loaded.progs.clear()
     loaded.maps.clear()
 
@@ -173,6 +197,31 @@ def _create(machine: "Machine", spec: ObjectSpec, definition: MapDef, kernel: Ke
     except KernelError as error:
         raise LoadError(error.errno, f"map '{definition.name}'", error.message) from None
     return created
+
+
+def _reuse(spec: ObjectSpec, definition: MapDef, kernel: KernelInfo, shared: Map) -> Map:
+    """A map that is pinned already, if it is what `definition` asks for (libbpf's `map_is_reuse_compat`)."""
+    wanted = map_spec(spec, definition, kernel)
+    ours = (
+        wanted.type,
+        wanted.key_size,
+        wanted.value_size,
+        wanted.max_entries,
+        wanted.flags,
+        wanted.map_extra,
+    )
+    theirs = (
+        shared.type,
+        shared.key_size,
+        shared.value_size,
+        shared.max_entries,
+        shared.flags,
+        shared.map_extra,
+    )
+    if ours != theirs:
+        reason = "couldn't reuse the pinned map: parameter mismatch"
+        raise LoadError(errno.EINVAL, f"map '{definition.name}'", reason)
+    return shared
 
 
 def _content(spec: ObjectSpec, definition: MapDef, kernel: KernelInfo) -> bytes | None:

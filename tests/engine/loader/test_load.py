@@ -163,6 +163,36 @@ def test_spin_locks_are_found() -> None:
     assert map_spec(spec, spec.maps["m"], KernelInfo()).lock_off == 8
 
 
+PINNED = """
+    struct {
+        __uint(type, BPF_MAP_TYPE_HASH);
+        __uint(max_entries, 4);
+        __type(key, __u32);
+        __type(value, __u64);
+        __uint(pinning, LIBBPF_PIN_BY_NAME);
+    } shared SEC(".maps");
+    SEC("kprobe/a") int prog(void *ctx) { __u32 k = 1; return bpf_map_delete_elem(&shared, &k); }
+"""
+
+
+def test_maps_are_shared_by_name(machine: Machine) -> None:
+    data = compile_c(PINNED)
+    first = load_object(data, machine)
+    second = load_object(data, machine, pinned=first.maps.get)
+    assert second.maps["shared"] is first.maps["shared"]
+    assert len(machine.maps.values()) == 1
+    third = load_object(data, machine, pinned=lambda name: None)
+    assert third.maps["shared"] is not first.maps["shared"]
+
+
+def test_shared_maps_must_fit(machine: Machine) -> None:
+    first = load_object(compile_c(PINNED), machine)
+    other = compile_c(PINNED.replace("__uint(max_entries, 4)", "__uint(max_entries, 5)"))
+    with pytest.raises(LoadError, match="parameter mismatch"):
+        load_object(other, machine, pinned=first.maps.get)
+    assert machine.maps.values() == [first.maps["shared"]]
+
+
 def test_maps_of_maps_are_filled(machine: Machine) -> None:
     loaded = load_object(compile_c(SOURCES["map_in_map"]), machine)
     outer = loaded.maps["outer"]
