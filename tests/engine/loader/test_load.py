@@ -8,6 +8,7 @@ import pytest
 from engine.abi.bpf import MapType, ProgType
 from engine.errors import KernelError
 from engine.loader import KernelInfo, LoadError, load_object, load_spec, parse_object
+from engine.loader.kernelinfo import kernel_version
 from engine.loader.load import map_spec
 from engine.loader.spec import MapDef, ObjectSpec
 from engine.machine import Machine
@@ -60,9 +61,21 @@ def test_configuration(machine: Machine) -> None:
     assert kconfig.lookup(bytes(4)) == bytes(4) + b"\7\0\0\0" + b"\1" + b"(none)\0\0"
 
 
+def test_configuration_of_the_model(machine: Machine) -> None:
+    source = """
+        extern int LINUX_KERNEL_VERSION __kconfig, CONFIG_HZ __kconfig;
+        SEC("kprobe") int prog(void *ctx) { return LINUX_KERNEL_VERSION + CONFIG_HZ; }
+    """
+    loaded = load_object(compile_c(source), machine, name="obj")
+    values = loaded.maps["obj.kconfig"].lookup(bytes(4))
+    assert values == (250).to_bytes(4, "little") + kernel_version(6, 1).to_bytes(4, "little")
+
+
 def test_missing_configuration(machine: Machine) -> None:
-    source = 'extern int CONFIG_HZ __kconfig; SEC("kprobe") int prog(void *ctx) { return CONFIG_HZ; }'
-    with pytest.raises(LoadError, match="CONFIG_HZ") as caught:
+    source = (
+        'extern int CONFIG_NO_SUCH __kconfig; SEC("kprobe") int prog(void *ctx) { return CONFIG_NO_SUCH; }'
+    )
+    with pytest.raises(LoadError, match="CONFIG_NO_SUCH") as caught:
         load_object(compile_c(source), machine)
     assert caught.value.errno == errno.ESRCH
 
