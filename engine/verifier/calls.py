@@ -12,6 +12,7 @@ from engine.verifier.bounds import UNKNOWN, Bounds, sync, unsigned_range
 from engine.verifier.env import Env
 from engine.verifier.formats import format_is_valid
 from engine.verifier.funcs import push_callback
+from engine.verifier.kernelptr import named_struct
 from engine.verifier.mapfuncs import check_map_func
 from engine.verifier.mapinfo import map_rights
 from engine.verifier.packets import invalidate_packets
@@ -205,6 +206,8 @@ def _result(env: Env, proto: Proto, meta: CallMeta) -> Reg:
         return NOT_INIT
     if ret is Ret.INTEGER:
         return scalar(_bounded(proto, meta))
+    if ret is Ret.PTR_TO_BTF_ID and proto.btf_id is not None:
+        return named_struct(env, proto.btf_id)
     if ret is Ret.PTR_TO_MAP_VALUE_OR_NULL:
         return _map_value(env, proto, meta)
     if ret is Ret.PTR_TO_ALLOC_MEM_OR_NULL:

@@ -5,6 +5,7 @@ from engine.isa import Atomic, Form, Insn, Opcode
 from engine.verifier.bounds import S64_MIN
 from engine.verifier.context import ctx_access
 from engine.verifier.env import Env
+from engine.verifier.kernelptr import load_argument, load_member
 from engine.verifier.mapinfo import map_rights, special_fields
 from engine.verifier.regs import (
     MAYBE_NULL,
@@ -162,6 +163,13 @@ def _map_value(env: Env, reg: Reg, regno: int, off: int, size: int, write: bool,
 def _context(env: Env, reg: Reg, regno: int, off: int, size: int, write: bool, dst: int) -> None:
     fixed_ok = env.spec.type == ProgType.SYSCALL
     check_ptr_off(env, reg, regno, fixed_ok)
+    if env.spec.type == ProgType.TRACING:
+        argument = None if write else load_argument(env.spec, off, size)
+        if argument is None:
+            env.deny(f"invalid bpf_context access off={off} size={size}")
+        if dst >= 0:
+            env.write_reg(dst, argument)
+        return
     field = ctx_access(env.spec, off, size, write)
     if field is None:
         env.deny(f"invalid bpf_context access off={off} size={size}")
@@ -221,6 +229,12 @@ def check_mem(
         check_region(env, reg, regno, off, size, reg.n)
         if not write and value >= 0:
             env.write_reg(value, UNKNOWN_SCALAR)
+    elif kind == RegType.BTF:
+        if write:
+            env.deny("only read is supported")
+        found = load_member(env, reg, regno, off, size)
+        if value >= 0:
+            env.write_reg(value, found)
     else:
         env.deny(f"R{regno} invalid mem access '{reg.name}'")
     _note_class(env, kind)

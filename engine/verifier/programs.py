@@ -4,6 +4,7 @@ from engine.abi.bpf import AttachType, FuncId, MapType, ProgType
 from engine.progspec import MapLike
 from engine.verifier.context import SUPPORTED
 from engine.verifier.env import Env
+from engine.verifier.kernelptr import check_attach_target
 from engine.verifier.mapinfo import special_fields
 
 __all__ = ["TRACING_TYPES", "check_map", "check_program", "check_sleep"]
@@ -43,8 +44,9 @@ _SLEEPS = frozenset({FuncId.copy_from_user, FuncId.copy_from_user_task, FuncId.s
 def check_program(env: Env) -> None:
     """Refuse types that cannot be verified, and sleeping where it is not possible (`check_attach_btf_id`)."""
     spec = env.spec
-    if spec.type not in SUPPORTED:
+    if spec.type not in SUPPORTED and spec.type != ProgType.TRACING:
         env.invalid(f"program type {int(spec.type)} is not supported")
+    check_attach_target(env)
     if spec.type == ProgType.SYSCALL:
         if not env.sleepable:
             env.invalid("Syscall programs can only be sleepable")

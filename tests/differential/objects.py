@@ -46,6 +46,11 @@ class Outcome:
     kernel_log: str
     engine_log: str
 
+    @property
+    def judged(self) -> bool:
+        """Whether the kernel verified the program at all (it refuses some attach targets before that)."""
+        return not self.kernel or bool(self.kernel_log)
+
 
 def embedded_objects(path: Path) -> Iterator[bytes]:
     """BPF objects inside a binary: libbpf's skeletons keep the whole ELF file in .rodata."""

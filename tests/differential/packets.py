@@ -11,8 +11,8 @@ _ORDER = (Jmp.JGT, Jmp.JGE, Jmp.JLT, Jmp.JLE, Jmp.JEQ, Jmp.JNE, Jmp.JSGT)
 
 
 def packet_program(rng: random.Random, data: int, data_end: int, data_meta: int = -1) -> list[Insn]:
-    """A program whose context has packet pointers at these offsets. It keeps the context in r6, the packet in r7,
-    its end in r8, its metadata (or the packet again) in r9."""
+    """A program whose context has packet pointers at these offsets. It keeps the context in r6, the packet in
+    r7, its end in r8, its metadata (or the packet again) in r9."""
     load = Class.LDX | Mode.MEM | Size.W
     insns = [
         Insn(Class.ALU64 | Alu.MOV | Source.X, 6, 1),

@@ -1,0 +1,143 @@
+"""Pointers into kernel objects: arguments of TRACING programs, and loads that follow their BTF.
+
+The rules are those of `btf_ctx_access` and `btf_struct_access` (kernel/bpf/btf.c), within what is needed to
+read: such a load may fault and then gives 0, so types say what a value is, not whether reading it is safe.
+"""
+
+import errno
+
+from engine.abi.bpf import AttachType, ProgType
+from engine.btf import Btf, Kind
+from engine.btf.types import Array, Composite, Func, FuncProto, Pointer, Typedef
+from engine.progspec import ProgSpec
+from engine.verifier.bounds import const_bounds
+from engine.verifier.env import Env
+from engine.verifier.regs import TRUSTED, UNKNOWN_SCALAR, Reg, RegType
+
+__all__ = ["attach_target", "check_attach_target", "load_argument", "load_member", "named_struct"]
+
+_MAX_ARGS = 12
+_MAX_DEPTH = 32
+_ON_FUNCTIONS = (AttachType.TRACE_FENTRY, AttachType.TRACE_FEXIT)
+
+
+def attach_target(spec: ProgSpec) -> tuple[str, FuncProto] | None:
+    """Name and prototype of what a TRACING program is attached to; None when there is no such thing.
+
+    A raw tracepoint's hidden first argument is left out.
+    """
+    btf = spec.kernel_btf
+    if not isinstance(btf, Btf) or not 0 < spec.attach_btf_id < len(btf):
+        return None
+    record = btf.type(spec.attach_btf_id)
+    if spec.expected_attach_type == AttachType.TRACE_RAW_TP:
+        if not isinstance(record, Typedef) or not record.name.startswith("btf_trace_"):
+            return None
+        pointer = btf.resolve(record.type)
+        proto = btf.resolve(pointer.type) if isinstance(pointer, Pointer) else None
+        if not isinstance(proto, FuncProto):
+            return None
+        return record.name, FuncProto(proto.type, proto.params[1:])
+    if spec.expected_attach_type in _ON_FUNCTIONS and isinstance(record, Func):
+        proto = btf.type(record.type)
+        if isinstance(proto, FuncProto):
+            return record.name, proto
+    return None
+
+
+def check_attach_target(env: Env) -> None:
+    """Refuse a TRACING program that is attached to nothing that is known (`bpf_check_attach_target`)."""
+    spec = env.spec
+    if spec.type != ProgType.TRACING:
+        return
+    if not spec.attach_btf_id:
+        env.invalid("Tracing programs must provide btf_id")
+    if attach_target(spec) is None:
+        env.invalid(f"attach_btf_id {spec.attach_btf_id} is not something to attach to")
+
+
+def _pointed(btf: Btf, type_id: int, flags: int) -> Reg:
+    """What a value of a type is: a pointer to a struct, or a number."""
+    record = btf.resolve(type_id)
+    if isinstance(record, Pointer):
+        target_id = btf.skip(record.type)
+        target = btf.type(target_id)
+        if isinstance(target, Composite) and target.kind == Kind.STRUCT and target.name:
+            return Reg(RegType.BTF, const_bounds(0), flags=flags, map=target, n=target_id)
+    return UNKNOWN_SCALAR
+
+
+def load_argument(spec: ProgSpec, off: int, size: int) -> Reg | None:
+    """An argument, or for TRACE_FEXIT the value returned, from the context; None where there is none."""
+    target = attach_target(spec)
+    if target is None or off < 0 or off % 8 or off // 8 >= _MAX_ARGS or size not in (1, 2, 4, 8):
+        return None
+    _, proto = target
+    number = off // 8
+    if number < len(proto.params):
+        type_id = proto.params[number].type
+    elif number == len(proto.params) and spec.expected_attach_type == AttachType.TRACE_FEXIT:
+        type_id = proto.type
+    else:
+        return None
+    if not type_id:
+        return UNKNOWN_SCALAR
+    trusted = TRUSTED if spec.expected_attach_type == AttachType.TRACE_RAW_TP else 0
+    found = _pointed(spec.kernel_btf, type_id, trusted)
+    return None if found.type == RegType.BTF and size != 8 else found
+
+
+def load_member(env: Env, reg: Reg, regno: int, off: int, size: int) -> Reg:
+    """What a load through a pointer to a kernel struct gives (`check_ptr_to_btf_access`)."""
+    name = reg.map.name
+    if not env.spec.gpl_compatible:
+        env.invalid(f"Cannot access kernel 'struct {name}' from non-GPL compatible program")
+    if off < 0:
+        env.deny(f"R{regno} is ptr_{name} invalid negative access: off={off}")
+    if reg.b.m or reg.b.v:
+        env.deny(f"R{regno} is ptr_{name} invalid variable offset: off={off}, var_off={reg.b.v:#x}")
+    btf = env.spec.kernel_btf
+    struct = reg.map
+    if off + size > struct.size:
+        env.deny(f"access beyond struct {name} at off {off} size {size}")
+    type_id = reg.n
+    for _ in range(_MAX_DEPTH):
+        step = _member_at(btf, type_id, off, size)
+        if step is None:
+            return UNKNOWN_SCALAR
+        type_id, off = step
+        record = btf.resolve(type_id)
+        if isinstance(record, Pointer):
+            if off or size != 8:
+                env.deny(f"cannot access ptr member in struct {name} with off {off} size {size}")
+            return _pointed(btf, type_id, 0)
+        if not isinstance(record, Composite | Array):
+            return UNKNOWN_SCALAR
+    return UNKNOWN_SCALAR
+
+
+def _member_at(btf: Btf, type_id: int, off: int, size: int) -> tuple[int, int] | None:
+    """Type of the member or element that holds bytes off .. off+size, and the offset within it."""
+    record = btf.resolve(type_id)
+    if isinstance(record, Array):
+        step = btf.size_of(record.type)
+        return (record.type, off % step) if step else None
+    if not isinstance(record, Composite):
+        return None
+    for member in record.members:
+        if member.bits or member.bit_offset % 8:
+            continue
+        start = member.bit_offset // 8
+        end = start + btf.size_of(member.type)
+        if start <= off and off + size <= end:
+            return member.type, off - start
+    return None
+
+
+def named_struct(env: Env, name: str) -> Reg:
+    """A trusted pointer to struct `name` of the kernel."""
+    btf = env.spec.kernel_btf
+    type_id = btf.find(name, Kind.STRUCT) if isinstance(btf, Btf) else None
+    if type_id is None:
+        env.reject(errno.EINVAL, f"struct {name} is not in the kernel's BTF")
+    return Reg(RegType.BTF, const_bounds(0), flags=TRUSTED, map=btf.type(type_id), n=type_id)
