@@ -42,6 +42,9 @@ def bpf_command(resolve: Callable[[str], Prog]) -> Command:
         prog = resolve(parameters)
         if isinstance(event, KprobeEvent):
             wanted, function = ProgType.KPROBE, run_on_registers
+            for probe in event.probes:
+                if probe.probe is not None:
+                    probe.probe.follows_pointers = True
         elif isinstance(event, TracepointEvent):
             wanted, function = ProgType.TRACEPOINT, run_on_record
         else:

@@ -7,7 +7,7 @@ from engine.env import poke32, poke64
 from engine.probes.probe import Probe
 from tracefs.context import Context
 from tracefs.event import TraceEvent
-from tracefs.fetch_args import ProbeArg
+from tracefs.fetch_args import Op, ProbeArg
 from tracefs.fetch_table import FetchTable
 from tracefs.fields import COMMON_SIZE, Field
 from tracefs.kprobe_hit import ProbeDesc, kprobe_hit, kretprobe_hit
@@ -130,6 +130,11 @@ class _Renderer:
         return self._template % (place, *shown[first:])
 
 
+def _reads_kernel(arg: ProbeArg) -> bool:
+    """Whether an argument follows a pointer that may lead to a kernel object."""
+    return any(insn.op in (Op.DEREF, Op.ST_MEM, Op.ST_STRING) for insn in arg.code)
+
+
 class TraceKprobe:
     """One probe of an event (`struct trace_kprobe`): place, arguments, the engine's probe, its native half.
 
@@ -192,6 +197,10 @@ class TraceKprobe:
             self.native,
             ret=self.is_return,
             max_active=self.maxactive,
+        )
+        siblings = (other.probe for other in event.probes if other.probe is not None)
+        self.probe.follows_pointers = any(map(_reads_kernel, self.args)) or any(
+            probe.follows_pointers for probe in siblings
         )
 
     def unregister(self, event: "KprobeEvent") -> None:
