@@ -1,0 +1,46 @@
+"""The long campaigns, as root: `python -m tests.differential [--seed N] [--programs N] [--objects DIR ...]`."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.differential import campaigns
+from tests.differential.verdicts import Agreement
+from tests.kernel_oracle import kernel_unavailable
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Run every campaign and print its table; 1 when the engine accepted what the kernel refuses."""
+    parser = argparse.ArgumentParser(prog="python -m tests.differential", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--programs", type=int, default=20_000, help="generated programs of each kind")
+    parser.add_argument("--objects", type=Path, nargs="*", default=[Path("/usr/sbin")])
+    options = parser.parse_args()
+    reason = kernel_unavailable()
+    if reason:
+        print(f"cannot compare: {reason}", file=sys.stderr)
+        return 2
+    seed, count = options.seed, options.programs
+    files = sorted(file for folder in options.objects for file in folder.iterdir())
+    laxer = 0
+    runs: list[tuple[str, Callable[[], Agreement]]] = [
+        ("contexts", campaigns.contexts),
+        ("opcodes", lambda: campaigns.opcodes(seed, max(1, count // 256))),
+        ("helper calls", lambda: campaigns.helper_calls(seed, count)),
+        ("packets", lambda: campaigns.packets(seed, count)),
+        ("generated", lambda: campaigns.generated(seed, count)),
+        ("objects", lambda: campaigns.objects(files)),
+    ]
+    for title, run in runs:
+        agreement = run()
+        print(agreement.table(title), flush=True)
+        laxer += agreement.counts["laxer"]
+    print(f"engine-laxer: {laxer}")
+    return 1 if laxer else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

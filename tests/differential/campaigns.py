@@ -1,0 +1,121 @@
+"""The campaigns: each gives many programs to both verifiers and counts how they agree."""
+
+import os
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+from engine.abi.bpf import AttachType, ProgType
+from engine.errors import KernelError
+from engine.isa import Alu, Class, Insn, Jmp, Mode, Size
+from tests.differential.generate import Generator
+from tests.differential.helpercalls import HelperMaps, helper_program
+from tests.differential.objects import compare_object, embedded_objects
+from tests.differential.packets import packet_program
+from tests.differential.verdicts import Agreement, Both, Maps, ask_both, with_descriptors
+
+__all__ = ["contexts", "generated", "helper_calls", "objects", "opcodes", "packets"]
+
+_EXIT = [Insn(Class.ALU64 | Alu.MOV), Insn(Class.JMP | Jmp.EXIT)]
+_SIZES = {1: Size.B, 2: Size.H, 4: Size.W, 8: Size.DW}
+_PACKET_TYPES = (
+    (ProgType.XDP, (0, 4, 8)),
+    (ProgType.SCHED_CLS, (76, 80, 140)),
+    (ProgType.SCHED_ACT, (76, 80, 140)),
+    (ProgType.CGROUP_SKB, (76, 80, -1)),
+)
+_CONTEXTS = (
+    (ProgType.KPROBE, 176, None),
+    (ProgType.RAW_TRACEPOINT, 110, None),
+    (ProgType.PERF_EVENT, 190, None),
+    (ProgType.XDP, 32, None),
+    (ProgType.XDP, 32, AttachType.XDP_DEVMAP),
+    (ProgType.SOCKET_FILTER, 200, None),
+    (ProgType.SCHED_CLS, 200, None),
+    (ProgType.SCHED_ACT, 200, None),
+    (ProgType.CGROUP_SKB, 200, None),
+)
+
+
+def generated(seed: int, count: int) -> Agreement:
+    """Programs of pointer arithmetic, bounds and spills."""
+    agreement, maps = Agreement(), Maps()
+    for n in range(seed, seed + count):
+        insns = with_descriptors(Generator(n).program(20 + n % 60), maps.fds)
+        agreement.add(f"seed {n}", ask_both(insns, ProgType.KPROBE, maps.known))
+    for fd in maps.fds.values():
+        os.close(fd)
+    return agreement
+
+
+def packets(seed: int, count: int) -> Agreement:
+    """Programs over packets."""
+    agreement = Agreement()
+    for n in range(seed, seed + count):
+        rng = random.Random(n)
+        kind, fields = rng.choice(_PACKET_TYPES)
+        insns = packet_program(rng, *fields)
+        agreement.add(f"{kind.name} seed {n}", ask_both(insns, kind, {}))
+    return agreement
+
+
+def helper_calls(seed: int, count: int) -> Agreement:
+    """Every helper of the engine with arguments right and wrong, from every type of program."""
+    agreement, maps = Agreement(), HelperMaps()
+    for n in range(seed, seed + count):
+        case = helper_program(random.Random(n), maps)
+        both = ask_both(case.insns, case.type, maps.known, license=case.license, flags=case.flags)
+        agreement.add(f"{case.name} {case.type.name} seed {n}", both)
+    maps.close()
+    return agreement
+
+
+def contexts(step: int = 1) -> Agreement:
+    """Loads and stores of every size at every `step`-th offset of every context."""
+    agreement = Agreement()
+    for kind, limit, attach in _CONTEXTS:
+        for off in range(0, limit, step):
+            for size, bits in _SIZES.items():
+                store = Insn(Class.STX | Mode.MEM | bits, 1, 2, off)
+                for name, access in (
+                    ("read", [Insn(Class.LDX | Mode.MEM | bits, 2, 1, off)]),
+                    ("write", [Insn(Class.ALU64 | Alu.MOV, 2, 0, 0, 1), store]),
+                ):
+                    both = ask_both([*access, *_EXIT], kind, {}, attach=attach)
+                    agreement.add(f"{kind.name} {name} off {off} size {size}", both)
+    return agreement
+
+
+def opcodes(seed: int, count: int) -> Agreement:
+    """Every opcode with random registers, offsets and immediates."""
+    rng, agreement = random.Random(seed), Agreement()
+    for code in range(256):
+        for _ in range(count):
+            insn = Insn(
+                code,
+                rng.choice((0, 1, 2, 2, 2, 10, 11, 15)),
+                rng.choice((0, 0, 0, 1, 2, 3, 10, 11)),
+                rng.choice((0, 0, 0, 0, 1, 8, 16, 32, -1)),
+                rng.choice((0, 0, 0, 1, 16, 32, 64, -1, 0x10, 0x51, 0x100, 0x110, 0xE1, 0xF1, 5)),
+            )
+            setup = [Insn(Class.ALU64 | Alu.MOV, reg, 0, 0, 1) for reg in (0, 2, 3)]
+            setup.append(Insn(Class.STX | Mode.MEM | Size.DW, 10, 3, -8))
+            agreement.add(str(insn), ask_both([*setup, insn, *_EXIT], ProgType.KPROBE, {}))
+    return agreement
+
+
+def objects(paths: Iterable[Path]) -> Agreement:
+    """Every program of every BPF object inside these files."""
+    agreement = Agreement()
+    for path in paths:
+        if path.is_symlink() or not path.is_file():
+            continue
+        for data in embedded_objects(path):
+            try:
+                for found in compare_object(data, path.name):
+                    if found.judged:
+                        both = Both(found.kernel, found.engine, found.kernel_log, found.engine_log)
+                        agreement.add(f"{found.object}:{found.prog}", both)
+            except KernelError as error:
+                print(f"  {path.name}: not compared: {error}")
+    return agreement

@@ -1,0 +1,48 @@
+"""Short runs of the campaigns: the engine accepts nothing that the machine's kernel refuses."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.differential import campaigns
+from tests.differential.verdicts import Agreement
+from tests.kernel_oracle import kernel_unavailable
+
+_UNAVAILABLE = kernel_unavailable()
+pytestmark = [
+    pytest.mark.skipif(bool(_UNAVAILABLE), reason=_UNAVAILABLE or "kernel available"),
+    pytest.mark.skipif(
+        not os.uname().release.startswith("6.18"),
+        reason="the engine's verifier is that of 6.18, verdicts of another kernel may differ",
+    ),
+]
+_LIBBPF_TOOLS = [Path("/usr/sbin") / name for name in ("opensnoop", "biolatency", "runqlat", "ksnoop")]
+
+
+@pytest.mark.parametrize(
+    ("title", "run", "strict"),
+    [
+        ("generated", lambda: campaigns.generated(1, 300), 0.02),
+        ("packets", lambda: campaigns.packets(1, 200), 0.02),
+        ("helper calls", lambda: campaigns.helper_calls(1, 300), 0.05),
+        ("opcodes", lambda: campaigns.opcodes(1, 2), 0.02),
+        ("contexts", lambda: campaigns.contexts(4), 0.02),
+    ],
+)
+def test_generated(title: str, run: Callable[[], Agreement], strict: float) -> None:
+    agreement = run()
+    assert not agreement.counts["laxer"], agreement.table(title)
+    assert agreement.counts["stricter"] <= strict * sum(agreement.counts.values()), agreement.table(title)
+    assert agreement.counts["accept"]
+    assert agreement.counts["reject"]
+
+
+def test_objects_of_libbpf_tools() -> None:
+    present = [path for path in _LIBBPF_TOOLS if path.exists()]
+    if not present:
+        pytest.skip("libbpf-tools is not installed")
+    agreement = campaigns.objects(present)
+    assert agreement.counts["accept"]
+    assert not agreement.differing, agreement.table("objects")

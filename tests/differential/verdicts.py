@@ -1,0 +1,103 @@
+"""Giving one program to both verifiers, and counting how they agree."""
+
+import errno
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from engine.abi.bpf import AttachType, MapType, ProgType
+from engine.isa import LD_IMM64, Insn, encode
+from engine.progspec import MapLike, ProgFlag, ProgSpec
+from engine.verifier import VerifierError, verify
+from tests.differential.fakemap import FakeMap
+from tests.differential.generate import ARRAY_FD, HASH_FD
+from tests.kernel_oracle import create_map, load
+
+__all__ = ["Agreement", "Both", "Maps", "ask_both", "with_descriptors"]
+
+
+@dataclass(frozen=True)
+class Both:
+    """Errno of each verifier (0: accepted), and the log of each."""
+
+    kernel: int
+    engine: int
+    kernel_log: str
+    engine_log: str
+
+    @property
+    def outcome(self) -> str:
+        """`accept`, `reject`, `stricter` or `laxer`, as the engine compares."""
+        if bool(self.kernel) == bool(self.engine):
+            return "reject" if self.kernel else "accept"
+        return "stricter" if self.engine else "laxer"
+
+
+def ask_both(
+    insns: Sequence[Insn],
+    kind: ProgType,
+    maps: Mapping[int, MapLike],
+    *,
+    license: str = "GPL",
+    flags: int = 0,
+    attach: AttachType | None = None,
+    log_level: int = 1,
+) -> Both:
+    """Both verdicts on a program whose map descriptors are the kernel's."""
+    verdict = load(
+        encode(insns),
+        kind,
+        license=license,
+        log_level=log_level,
+        prog_flags=flags,
+        expected_attach_type=attach or 0,
+    )
+    spec = ProgSpec(
+        kind, insns, license=license, maps=maps, flags=ProgFlag(flags), expected_attach_type=attach
+    )
+    try:
+        return Both(verdict.errno, 0, verdict.log, verify(spec, log_level=log_level).log)
+    except VerifierError as refusal:
+        return Both(verdict.errno, refusal.errno, verdict.log, refusal.log)
+
+
+class Maps:
+    """The two maps that generated programs use, in the kernel and as the engine's verifier sees them."""
+
+    def __init__(self) -> None:
+        shapes = {ARRAY_FD: (MapType.ARRAY, 4, 48, 4), HASH_FD: (MapType.HASH, 8, 64, 16)}
+        self.fds = {name: create_map(*shape) for name, shape in shapes.items()}
+        self.known: dict[int, MapLike] = {self.fds[name]: FakeMap(*shape) for name, shape in shapes.items()}
+
+
+def with_descriptors(insns: Sequence[Insn], fds: Mapping[int, int]) -> list[Insn]:
+    """The program with real descriptors for the placeholders."""
+    return [
+        Insn(i.code, i.dst, i.src, i.off, fds[i.imm]) if i.code == LD_IMM64 and i.src == 1 else i
+        for i in insns
+    ]
+
+
+@dataclass
+class Agreement:
+    """Counts by outcome, and the programs that were judged differently."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    differing: list[tuple[str, Both]] = field(default_factory=list)
+
+    def add(self, name: str, both: Both) -> None:
+        """Count one program."""
+        self.counts[both.outcome] += 1
+        if both.outcome in ("stricter", "laxer"):
+            self.differing.append((name, both))
+
+    def table(self, title: str) -> str:
+        """One line of counts, and one for each difference."""
+        total = sum(self.counts.values())
+        row = "  ".join(f"{name} {self.counts[name]}" for name in ("accept", "reject", "stricter", "laxer"))
+        lines = [f"{title}: {total} programs: {row}"]
+        for name, both in self.differing:
+            log = both.engine_log if both.outcome == "stricter" else both.kernel_log
+            reason = log.strip().split("\n")[-2:-1] or [errno.errorcode.get(both.kernel, "")]
+            lines.append(f"  {both.outcome} {name}: {reason[0]}")
+        return "\n".join(lines)
