@@ -3,8 +3,10 @@
 import errno
 import re
 from collections.abc import Callable
+from functools import partial
 
 from engine.errors import KernelError
+from engine.kernel.tracepoints import tracepoints
 from engine.loader.secname import SecName
 from engine.machine import Machine
 from engine.probes.probe import Probe
@@ -44,30 +46,43 @@ def _kprobe(machine: Machine, prog: Prog, target: str, ret: bool) -> Probe:
     if found is None:
         raise KernelError(errno.EINVAL, f"section '{target}' names no function")
     offset = int(found["offset"] or "0", 0)
-    probe = machine.probes.register(found["symbol"], None, offset, run_prog.address, prog.address, ret=ret)
-    probe.enable()
-    return probe
+    return machine.probes.register(found["symbol"], None, offset, run_prog.address, prog.address, ret=ret)
 
 
-def _on_syscall(machine: Machine, prog: Prog, target: str, ret: bool) -> Probe:
-    return _kprobe(machine, prog, f"__x64_sys_{target}", ret)
+def _tracepoint(machine: Machine, prog: Prog, target: str) -> Probe:
+    """`system/event`: the program gets the record."""
+    name = target.replace("/", ":", 1)
+    return machine.probes.register_tracepoint(name, run_prog.address, prog.address)
 
 
-_KINDS: dict[str, tuple[Callable[[Machine, Prog, str, bool], Probe], bool]] = {
-    "kprobe": (_kprobe, False),
-    "kretprobe": (_kprobe, True),
-    "ksyscall": (_on_syscall, False),
-    "kretsyscall": (_on_syscall, True),
+def _raw_tracepoint(machine: Machine, prog: Prog, target: str) -> Probe:
+    """`event`, without its system: the program gets the arguments."""
+    for name, row in tracepoints().items():
+        if row.name == target and row.raw_args:
+            return machine.probes.register_tracepoint(name, run_prog.address, prog.address, raw=True)
+    raise KernelError(errno.ENOENT, f"no raw tracepoint {target}")
+
+
+_KINDS: dict[str, Callable[[Machine, Prog, str], Probe]] = {
+    "kprobe": partial(_kprobe, ret=False),
+    "kretprobe": partial(_kprobe, ret=True),
+    "ksyscall": lambda machine, prog, target: _kprobe(machine, prog, f"__x64_sys_{target}", False),
+    "kretsyscall": lambda machine, prog, target: _kprobe(machine, prog, f"__x64_sys_{target}", True),
+    "tracepoint": _tracepoint,
+    "tp": _tracepoint,
+    "raw_tracepoint": _raw_tracepoint,
+    "raw_tp": _raw_tracepoint,
 }
 
 
 def attach(machine: Machine, prog: Prog, section: SecName) -> Link:
     """Attach `prog` where `section` says.
 
-    Raises KernelError: ENOENT for a function that is not there, EOPNOTSUPP for a kind of section that cannot
-    be attached by its name.
+    Raises KernelError: ENOENT for a function or tracepoint that is not there, EOPNOTSUPP for a kind of section
+    that cannot be attached by its name.
     """
     if section.kind not in _KINDS or not section.target:
         raise KernelError(errno.EOPNOTSUPP, f"section '{section.section}' does not say where to attach")
-    make, ret = _KINDS[section.kind]
-    return Link(machine, prog, make(machine, prog, section.target, ret), section.section)
+    probe = _KINDS[section.kind](machine, prog, section.target)
+    probe.enable()
+    return Link(machine, prog, probe, section.section)
