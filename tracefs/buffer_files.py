@@ -137,6 +137,10 @@ class BufferFiles:
         """Thread id and name of each saved thread."""
         return b"".join(b"%d %s\n" % row for row in self._context.cmdlines.saved())
 
+    def saved_tgids(self) -> str:
+        """Thread id and thread-group id of each thread seen while option record-tgid was on."""
+        return "".join(f"{tid} {tgid}\n" for tid, tgid in self._context.cmdlines.saved_tgids())
+
     def saved_cmdlines_size(self) -> str:
         """How many names are kept."""
         return f"{self._context.cmdlines.number}\n"

@@ -7,11 +7,12 @@ table   u32 lock | u32 number of entries | u32 last used | u32 on (record-cmd)
 
 import ctypes
 import errno
+from collections.abc import Iterator
 from enum import IntEnum
 
 from engine.env import TASK_COMM_LEN, Env, peek32, poke32
 from engine.errors import KernelError
-from engine.jit.lang import cas32, memcpy, native, put32, store_release32, u32, u64, urem
+from engine.jit.lang import cas32, memcpy, memset, native, put32, store_release32, u32, u64, urem
 from engine.memory import Region
 
 __all__ = ["DEFAULT_CMDLINES", "Cmdlines", "cmdline_save"]
@@ -20,6 +21,8 @@ PID_MAX_DEFAULT = 32768
 DEFAULT_CMDLINES = 128
 _ENTRY = 24
 _NAME = 8
+_NAMES = 1
+_TGIDS = 2
 
 
 class _Table(IntEnum):
@@ -27,6 +30,7 @@ class _Table(IntEnum):
     NUMBER = 4
     LAST = 8
     ON = 12
+    """u32, bit 0: names are kept, bit 1: thread-group ids are."""
     MAP = 16
     ENTRIES = 16 + PID_MAX_DEFAULT * 4
 
@@ -35,7 +39,8 @@ class _Table(IntEnum):
 def cmdline_save(table: int, env: int) -> int:
     """Remember the name of the current thread. Gives up rather than wait for another writer."""
     tid = u32(env + Env.TID)
-    if u32(table + _Table.ON) == 0 or tid == 0:
+    on = u32(table + _Table.ON)
+    if on == 0 or tid == 0:
         return 0
     slot = table + _Table.MAP + (tid & (PID_MAX_DEFAULT - 1)) * 4
     index = u32(slot)
@@ -43,6 +48,7 @@ def cmdline_save(table: int, env: int) -> int:
     if (
         index != 0
         and u32(entry) == tid
+        and (on & _TGIDS == 0 or u32(entry + 4) != 0)
         and u64(entry + _NAME) == u64(env + Env.COMM)
         and u64(entry + _NAME + 8) == u64(env + Env.COMM + 8)
     ):
@@ -59,9 +65,14 @@ def cmdline_save(table: int, env: int) -> int:
             put32(old, 0)
         put32(slot, index)
     entry = table + _Table.ENTRIES + (index - 1) * _ENTRY
-    put32(entry, tid)
-    put32(entry + 4, u32(env + Env.TGID))
-    memcpy(entry + _NAME, env + Env.COMM, TASK_COMM_LEN)
+    if u32(entry) != tid:
+        put32(entry, tid)
+        put32(entry + 4, 0)
+        memset(entry + _NAME, 0, TASK_COMM_LEN)
+    if on & _TGIDS:
+        put32(entry + 4, u32(env + Env.TGID))
+    if on & _NAMES:
+        memcpy(entry + _NAME, env + Env.COMM, TASK_COMM_LEN)
     store_release32(table + _Table.LOCK, 0)
     return 0
 
@@ -81,7 +92,7 @@ class Cmdlines:
         self._region = Region("saved-cmdlines", _Table.ENTRIES + largest * _ENTRY)
         self.address = self._region.address
         poke32(self.address + _Table.NUMBER, entries_for(DEFAULT_CMDLINES))
-        poke32(self.address + _Table.ON, 1)
+        poke32(self.address + _Table.ON, _NAMES)
 
     @property
     def number(self) -> int:
@@ -101,7 +112,15 @@ class Cmdlines:
 
     def set_on(self, on: bool) -> None:
         """Option record-cmd."""
-        poke32(self.address + _Table.ON, on)
+        self._set_bit(_NAMES, on)
+
+    def set_tgid_on(self, on: bool) -> None:
+        """Option record-tgid."""
+        self._set_bit(_TGIDS, on)
+
+    def _set_bit(self, bit: int, on: bool) -> None:
+        flags = peek32(self.address + _Table.ON)
+        poke32(self.address + _Table.ON, flags | bit if on else flags & ~bit)
 
     def _entry(self, tid: int) -> int:
         index = peek32(self.address + _Table.MAP + (tid & (PID_MAX_DEFAULT - 1)) * 4)
@@ -113,22 +132,32 @@ class Cmdlines:
         if tid == 0:
             return b"<idle>"
         entry = self._entry(tid)
-        return ctypes.string_at(entry + _NAME, TASK_COMM_LEN).split(b"\0", 1)[0] if entry else b"<...>"
+        name = ctypes.string_at(entry + _NAME, TASK_COMM_LEN).split(b"\0", 1)[0] if entry else b""
+        return name or b"<...>"
 
     def find_tgid(self, tid: int) -> int:
         """The thread group saved for a thread; 0 if there is none."""
         entry = self._entry(tid)
         return peek32(entry + 4) if entry else 0
 
-    def saved(self) -> list[tuple[int, bytes]]:
-        """(thread id, name) of every used entry."""
-        found = []
+    def _used(self) -> Iterator[tuple[int, int]]:
+        """(thread id, address of its entry) of every used entry."""
         for index in range(self.number):
             entry = self.address + _Table.ENTRIES + index * _ENTRY
             if tid := peek32(entry):
-                name = ctypes.string_at(entry + _NAME, TASK_COMM_LEN).split(b"\0", 1)[0]
-                found.append((tid, name))
-        return found
+                yield tid, entry
+
+    def saved(self) -> list[tuple[int, bytes]]:
+        """(thread id, name) of every thread whose name was kept."""
+        names = (
+            (tid, ctypes.string_at(entry + _NAME, TASK_COMM_LEN).split(b"\0", 1)[0])
+            for tid, entry in self._used()
+        )
+        return [(tid, name) for tid, name in names if name]
+
+    def saved_tgids(self) -> list[tuple[int, int]]:
+        """(thread id, thread-group id) of every thread whose group was kept."""
+        return [(tid, peek32(entry + 4)) for tid, entry in self._used() if peek32(entry + 4)]
 
     def close(self) -> None:
         """Give the memory back."""

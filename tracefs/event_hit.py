@@ -9,6 +9,7 @@ from engine.env import Env
 from engine.jit.lang import call, load_acquire64, native, put8, put16, put32, u32, u64
 from tracefs.clocks import record_time
 from tracefs.cmdlines import cmdline_save
+from tracefs.pids import pid_ignored
 from tracefs.ring import ring_put
 from tracefs.ring_layout import Buf
 
@@ -75,7 +76,7 @@ def event_commit(env: int, event: int, record: int, length: int) -> int:
     triggers = load_acquire64(event + Desc.TRIGGERS)
     if triggers != 0 and call(u64(triggers), env, triggers, record) == 0:
         return 0
-    if recording == 0 or flags & Flag.RECORD == 0:
+    if recording == 0 or flags & Flag.RECORD == 0 or pid_ignored(buffer, u32(env + Env.TID)):
         return 0
     match = load_acquire64(event + Desc.FILTER)
     if match != 0 and call(u64(match), env, match, record) == 0:

@@ -58,6 +58,10 @@ class Buf(IntEnum):
     """u32, see `tracefs.clocks`."""
     COUNTER = 32
     """u64, what the clock `counter` counts."""
+    PIDS = 40
+    """u64, bitmap of the threads that are recorded; 0: all."""
+    NOTRACE_PIDS = 48
+    """u64, bitmap of the threads that are not; 0: none."""
     RINGS = 64
 
 
@@ -95,7 +99,6 @@ class Ring(IntEnum):
     """u64, events lost just before the next one read."""
     SEQUENCE = 152
     """u64, sequence number of the newest sub-buffer."""
-    COMMIT_OVERRUN = 160
 
 
 class Meta(IntEnum):

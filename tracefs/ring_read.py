@@ -14,7 +14,14 @@ from tracefs.ring_layout import (
     Ring,
 )
 
-__all__ = ["buffer_consume", "buffer_entries", "ring_clone", "ring_replace", "ring_reset", "ring_skip"]
+__all__ = [
+    "buffer_consume",
+    "buffer_entries",
+    "ring_clone",
+    "ring_counters",
+    "ring_replace",
+    "ring_reset",
+]
 
 _NEVER = (1 << 64) - 1
 _LOST_MAX = (1 << 32) - 1
@@ -160,10 +167,14 @@ def buffer_entries(buffer: int, first: int, last: int) -> int:
 
 
 @native
-def ring_skip(ring: int) -> int:
-    """Forget what was lost so far: a new reader reports only what it misses itself."""
+def ring_counters(ring: int, out: int) -> int:
+    """Copy the counters from ENTRIES on to `out`, with the time of the oldest event in place of LOST."""
     ring_lock(ring)
-    put64(ring + Ring.LOST, 0)
+    memcpy(out, ring + Ring.ENTRIES, Ring.LOST - Ring.ENTRIES)
+    page = page_of(ring, u64(ring + Ring.READER))
+    if u64(ring + Ring.READ) >= u64(page + 8) and u64(ring + Ring.COUNT) != 0:
+        page = page_of(ring, u64(u64(ring + Ring.TABLE) + u64(ring + Ring.HEAD) * 8))
+    put64(out + Ring.LOST - Ring.ENTRIES, u64(page))
     ring_unlock(ring)
     return 0
 

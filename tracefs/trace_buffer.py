@@ -14,7 +14,7 @@ from engine.env import peek32, peek64, poke32, poke64
 from engine.errors import KernelError
 from engine.machine import Machine
 from engine.memory import Region
-from tracefs.ring import ring_lock, ring_unlock, ring_write
+from tracefs.ring import ring_write
 from tracefs.ring_layout import (
     BUF_PAGE_SIZE,
     MAX_CPUS,
@@ -29,6 +29,7 @@ from tracefs.ring_read import (
     buffer_consume,
     buffer_entries,
     ring_clone,
+    ring_counters,
     ring_replace,
     ring_reset,
 )
@@ -171,30 +172,10 @@ class TraceBuffer:
 
     def counters(self, cpu: int) -> Counters:
         """A CPU's counters, as of one moment."""
-        ring = self.ring(cpu)
-        ring_lock(ring)
-        try:
-            return Counters(
-                entries=peek64(ring + Ring.ENTRIES),
-                overrun=peek64(ring + Ring.OVERRUN),
-                commit_overrun=peek64(ring + Ring.COMMIT_OVERRUN),
-                bytes=peek64(ring + Ring.BYTES),
-                oldest_ns=self._oldest(ring),
-                dropped=peek64(ring + Ring.DROPPED),
-                read=peek64(ring + Ring.READ_EVENTS),
-            )
-        finally:
-            ring_unlock(ring)
-
-    @staticmethod
-    def _oldest(ring: int) -> int:
-        """Time of the first event of the oldest sub-buffer (`ring_buffer_oldest_event_ts`)."""
-        pages = peek64(ring + Ring.PAGES)
-        reader = pages + peek64(ring + Ring.READER) * SUBBUF
-        if peek64(ring + Ring.READ) < peek64(reader + 8) or not peek64(ring + Ring.COUNT):
-            return peek64(reader)
-        slot = peek64(ring + Ring.TABLE) + peek64(ring + Ring.HEAD) * 8
-        return peek64(pages + peek64(slot) * SUBBUF)
+        out = (ctypes.c_uint64 * ((Ring.LOST - Ring.ENTRIES) // 8 + 1))()
+        ring_counters(self.ring(cpu), ctypes.addressof(out))
+        entries, overrun, dropped, read, size, _, oldest = out
+        return Counters(entries, overrun, 0, size, oldest, dropped, read)
 
     def consume(self, cpu: int | None, limit: int) -> Iterator[Record]:
         """Take up to `limit` records, oldest first, merged over CPUs. All of them are consumed at once."""

@@ -21,7 +21,9 @@ from tracefs.ktext import kstrtoul_from_user
 from tracefs.markers import MarkerFile, MarkerWriter, printk_hit, static_events
 from tracefs.options import DEFAULTS, Options
 from tracefs.output import Output
+from tracefs.pids import PidList
 from tracefs.readme import README
+from tracefs.ring_layout import Buf
 from tracefs.set_event import SetEvent
 from tracefs.trace_file import TraceFile
 from tracefs.trace_pipe import TracePipe
@@ -68,12 +70,14 @@ class Tracefs:
         self._printk = static_events(self.context, self.events)
         add_tracepoints(self.context, self.events)
         self.kprobes = KprobeEvents(self.context, self.events)
+        self._pids = (PidList(self.context, Buf.PIDS), PidList(self.context, Buf.NOTRACE_PIDS))
         self.triggers = Triggers(self.events)
         self._markers = MarkerWriter(self.context)
         self._output = Output(self.context, self.events)
         options = self.context.options
         options.on_change("overwrite", self.context.buffer.set_overwrite)
         options.on_change("record-cmd", self.context.cmdlines.set_on)
+        options.on_change("record-tgid", self.context.cmdlines.set_tgid_on)
         poke64(machine.ctl + Ctl.PRINTK_PRIV, self._printk.address)
         poke64(machine.ctl + Ctl.PRINTK_FN, printk_hit.address)
         machine.progs.on_add.append(self._loaded)
@@ -101,11 +105,14 @@ class Tracefs:
                 event.set_enabled(False)
         self.kprobes.clear()
         machine.epoch.poll()
+        for pids in self._pids:
+            pids.close()
         self.context.close()
 
     def _tree(self) -> Dir:
         """The top directory."""
         context, kprobes = self.context, self.kprobes
+        pids, notrace = self._pids
         buffer = BufferFiles(context)
         set_event = SetEvent(context, self.events)
         errors = context.errors
@@ -133,7 +140,12 @@ class Tracefs:
                 "saved_cmdlines_size": TextFile(
                     0o640, buffer.saved_cmdlines_size, buffer.store_saved_cmdlines_size
                 ),
+                "saved_tgids": TextFile(0o440, buffer.saved_tgids),
                 "set_event": TextFile(0o640, set_event.text, set_event.write, truncated=set_event.clear),
+                "set_event_notrace_pid": TextFile(
+                    0o640, notrace.text, notrace.store, truncated=notrace.clear
+                ),
+                "set_event_pid": TextFile(0o640, pids.text, pids.store, truncated=pids.clear),
                 "timestamp_mode": TextFile(0o440, lambda: "[delta] absolute\n"),
                 "trace": TraceFile(0o640, context, self._output),
                 "trace_clock": TextFile(0o640, buffer.trace_clock, buffer.store_trace_clock),

@@ -206,6 +206,16 @@ def test_saved_cmdlines(files: Files, driver: Driver) -> None:
     assert files.lines()[0].startswith("           other-")
 
 
+def test_saved_tgids(files: Files, driver: Driver) -> None:
+    files.write("kprobe_events", "p:a ksys_read\n")
+    files.write("events/kprobes/a/enable", "1")
+    driver.call("read", 0, 0, 0)
+    assert files.read("saved_tgids") == ""
+    files.write("options/record-tgid", "1")
+    driver.call("read", 0, 0, 0)
+    assert files.read("saved_tgids") == f"{driver.tid} {driver.tgid}\n"
+
+
 def test_current_tracer(files: Files) -> None:
     assert files.read("current_tracer") == files.read("available_tracers") == "nop\n"
     for text in ("nop", "nop ", " nop\n"):
@@ -228,9 +238,10 @@ def test_modes_are_the_kernels(files: Files) -> None:
         0o200: "free_buffer",
         0o220: "trace_marker trace_marker_raw",
         0o440: "README available_events available_filter_functions available_tracers buffer_total_size_kb "
-        "kprobe_profile saved_cmdlines timestamp_mode trace_pipe",
+        "kprobe_profile saved_cmdlines saved_tgids timestamp_mode trace_pipe",
         0o640: "buffer_size_kb current_tracer dynamic_events error_log kprobe_events saved_cmdlines_size "
-        "set_event trace trace_clock trace_options tracing_cpumask tracing_on",
+        "set_event set_event_notrace_pid set_event_pid "
+        "trace trace_clock trace_options tracing_cpumask tracing_on",
         0o750: "events options per_cpu",
     }
     expected = {name: mode for mode, names in modes.items() for name in names.split()}

@@ -255,7 +255,11 @@ def test_options_change_the_lines(files: Files, names: Names) -> None:
     assert with_option("sym-addr", 1).endswith(" <ffffffff" + with_option("sym-addr", 1)[-10:])
     assert re.fullmatch(rf"{pid} 1 \d+ type: \d+", with_option("raw", 1))
     assert re.fullmatch(rf"{pid:08x} 00000001 [0-9a-f]{{16}} type: \d+", with_option("hex", 1))
-    assert f"-{pid:<7} ({names._driver.tgid:7}) [001]" in with_option("record-tgid", 1)
+    assert f"-{pid:<7} (-------) [001]" in with_option("record-tgid", 1)
+    files.write("options/record-tgid", "1")
+    names.open(b"/y")
+    assert f"-{pid:<7} ({names._driver.tgid:7}) [001]" in files.lines()[0]
+    files.write("options/record-tgid", "0")
     files.write("options/latency-format", "1")
     assert re.match(rf"    trig-{pid:<7}   1\.\.\.\.\. +\d+us.: c: ", files.lines()[0])
     files.write("options/latency-format", "0")
