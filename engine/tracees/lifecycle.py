@@ -5,21 +5,31 @@ birth is told before anything that it does; if the parent ends or is let go with
 """
 
 from engine.env import TASK_COMM_LEN, Ctl, Env
-from engine.jit.lang import c_call, local, memcmp, memcpy, native, put8, put32, put64, u8, u32, u64
+from engine.jit.lang import c_call, local, memcpy, native, put8, put32, put64, u32, u64
 from engine.probes.events import thread_exec, thread_exit, thread_fork, thread_killed, thread_renamed
-from engine.tracees.proc import exec_name
+from engine.tracees.proc import exec_name, read_identity, tracer_of
 from engine.tracees.ptrace import Event, Request, Sig, Sys, UserRegs
 from engine.tracees.resume import request, resume
 from engine.tracees.state import Flag, Mode, Rec, St
 from engine.tracees.task import describe, monotonic, refresh
 from engine.tracees.threads import find, insert, record
 
-__all__ = ["born", "ended", "events_wanted", "free_held", "hold_newborn", "new_program", "renamed"]
+__all__ = [
+    "after_prctl",
+    "born",
+    "ended",
+    "events_wanted",
+    "free_held",
+    "hold_newborn",
+    "new_program",
+    "record_of",
+]
 
 _CSIGNAL = 0xFF
 _VFORK_FLAGS = 0x4100
 """CLONE_VFORK | CLONE_VM."""
 _PATH_MAX = 4096
+_PR_SET_NAME = 15
 
 
 @native(inline=True)
@@ -42,6 +52,33 @@ def _read_user(tid: int, to: int, address: int, size: int) -> int:
     put64(there + 16, address + first)
     put64(there + 24, size - first)
     return c_call("process_vm_readv", tid, here, 1, there, 2, 0)
+
+
+@native
+def _born_while_detaching(st: int, rec: int) -> int:
+    """A new thread of a process that is being let go is let go as well."""
+    read_identity(st, rec)
+    leave = u64(st + St.STOPPING)
+    for number in range(u64(st + St.TOP)):
+        other = record(st, number)
+        same = u32(other + Rec.TID) and u32(other + Rec.TGID) == u32(rec + Rec.TGID)
+        if same and u32(other + Rec.FLAGS) & Flag.DETACH:
+            leave = 1
+    if leave:
+        put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) | Flag.DETACH)
+        put64(st + St.DETACHING, u64(st + St.DETACHING) + 1)
+    return 0
+
+
+@native
+def record_of(st: int, tid: int) -> int:
+    """The thread's record, made when it is first heard of; 0 when there is no room."""
+    rec = find(st, tid)
+    if rec == 0:
+        rec = insert(st, tid)
+        if rec and (u64(st + St.DETACHING) or u64(st + St.STOPPING)):
+            _born_while_detaching(st, rec)
+    return rec
 
 
 @native
@@ -96,9 +133,9 @@ def born(st: int, rec: int, event: int) -> int:
         return 0
     tid = u64(message)
     child = find(st, tid)
-    if child == 0 and events_wanted(st):
-        # Its own first stop will find the record, told already.
-        child = insert(st, tid)
+    if child == 0 and tracer_of(st, tid) == u64(st + St.TRACER):
+        # Its own first stop is still to come, and is not to be held. (Or it has ended already, or left.)
+        child = record_of(st, tid)
         if child:
             put32(child + Rec.MODE, Mode.CONT)
     if child == 0:
@@ -112,13 +149,20 @@ def born(st: int, rec: int, event: int) -> int:
 
 @native
 def renamed(st: int, rec: int) -> int:
-    """After exec or prctl: read the name anew, and tell if it is another."""
+    """After exec or PR_SET_NAME: read the name anew, and tell, also when it is the same (__set_task_comm)."""
     old = local(16)
     memcpy(old, rec + Rec.COMM, TASK_COMM_LEN)
-    known = u8(old)
+    put64(rec + Rec.COMM_NS, 0)
     describe(st, rec, monotonic())
-    if known and memcmp(old, rec + Rec.COMM, TASK_COMM_LEN):
-        thread_renamed(u64(st + St.ENV), old)
+    return thread_renamed(u64(st + St.ENV), old)
+
+
+@native
+def after_prctl(st: int, rec: int) -> int:
+    """With registers in St.UREGS: prctl(2) returns."""
+    regs = st + St.UREGS
+    if u64(regs + UserRegs.DI) == _PR_SET_NAME and u64(regs + UserRegs.AX) == 0:
+        renamed(st, rec)
     return 0
 
 

@@ -22,6 +22,7 @@ from engine.jit.lang import (
     u64,
     xchg32,
 )
+from engine.tracees.lifecycle import events_wanted, free_held
 from engine.tracees.placement import go_home, note_stop
 from engine.tracees.ptrace import Errno, Sys, Wait
 from engine.tracees.resume import interrupt_running
@@ -82,6 +83,8 @@ def trace_loop(st: int) -> int:
             return Reason.COMMANDS
         if xchg32(st + St.REARM, 0):
             interrupt_running(st)
+            if not events_wanted(st):
+                free_held(st)
         tid = _wait(st, _OPTIONS)
         if tid > 0:
             note_stop(st, tid)

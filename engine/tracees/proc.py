@@ -34,6 +34,7 @@ __all__ = [
     "read_comm",
     "read_identity",
     "stat_field",
+    "tracer_of",
 ]
 
 TEXT_SIZE = 3072
@@ -42,8 +43,8 @@ _COMM_LEN = 16
 _AT_EXECFN = 31
 _NEWLINE, _TAB, _SPACE, _SLASH, _ZERO, _NINE, _CLOSE, _A = b"\n\t /09)a"
 # The first four bytes of those lines of /proc/PID/status that are looked at.
-_TGID, _PPID, _UID, _GID, _NSTGID, _NSPID = (
-    int.from_bytes(name, "little") for name in (b"Tgid", b"PPid", b"Uid:", b"Gid:", b"NStg", b"NSpi")
+_TGID, _PPID, _UID, _GID, _NSTGID, _NSPID, _TRACER = (
+    int.from_bytes(name, "little") for name in (b"Tgid", b"PPid", b"Uid:", b"Gid:", b"NStg", b"NSpi", b"Trac")
 )
 # "SigIgn:\t" and "SigCgt:\t" in two words each.
 _SIGI, _SIGC, _IGN, _CGT = (int.from_bytes(s, "little") for s in (b"SigI", b"SigC", b"gn:\t", b"gt:\t"))
@@ -153,6 +154,18 @@ def read_identity(st: int, rec: int) -> int:
             put32(rec + Rec.NSPID, _last_number(at + 6))
         at = _next_line(at)
     put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) | Flag.KNOWN)
+    return 0
+
+
+@native
+def tracer_of(st: int, tid: int) -> int:
+    """Thread that traces `tid`; 0 for none, or when it is gone."""
+    at = st + St.TEXT
+    _read(st, tid, cstr("status"))
+    while u8(at):
+        if u32(at) == _TRACER:
+            return parse_number(at + 10)
+        at = _next_line(at)
     return 0
 
 

@@ -116,6 +116,8 @@ class St(IntEnum):
     """u64, moving average of how many entries are wanted, in 1/65536."""
     HELD = HITS + 8
     """u64, threads in Mode.HELD."""
+    TRACER = HITS + 16
+    """u64, id of the tracer thread."""
     PATH = HITS + 32
     """64 bytes, a path under /proc."""
     TEXT = PATH + 64

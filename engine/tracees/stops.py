@@ -22,8 +22,16 @@ from engine.jit.lang import (
     ult,
 )
 from engine.kernel.tasks import task_renumber
-from engine.tracees.lifecycle import born, ended, events_wanted, free_held, hold_newborn, new_program, renamed
-from engine.tracees.proc import read_identity
+from engine.tracees.lifecycle import (
+    after_prctl,
+    born,
+    ended,
+    events_wanted,
+    free_held,
+    hold_newborn,
+    new_program,
+    record_of,
+)
 from engine.tracees.ptrace import (
     AUDIT_ARCH_X86_64,
     SYSCALL_STOP,
@@ -39,8 +47,8 @@ from engine.tracees.ptrace import (
 from engine.tracees.restart import in_bitmap, restart, restart_if_ignored
 from engine.tracees.resume import let_go, listen, request, resume
 from engine.tracees.state import REC_SIZE, Flag, Mode, Phase, Rec, St
-from engine.tracees.task import describe, forget_identity, monotonic
-from engine.tracees.threads import find, forget_task, insert, record, remove
+from engine.tracees.task import describe, forget_identity, monotonic, refresh
+from engine.tracees.threads import find, forget_task, remove
 
 __all__ = ["on_status"]
 
@@ -55,6 +63,13 @@ _GROUP_STOPS = sum(1 << signal for signal in (Sig.STOP, Sig.TSTP, Sig.TTIN, Sig.
 def _load_regs(st: int, rec: int) -> int:
     """Read all registers into St.UREGS; 0 or a negative errno."""
     return request(st, Request.GETREGS, u32(rec + Rec.TID), st + St.UREGS)
+
+
+@native
+def _leave(st: int, rec: int, signal: int) -> int:
+    """Let the thread go, and whoever waited for what it would have told."""
+    let_go(st, rec, signal)
+    return free_held(st)
 
 
 @native
@@ -96,8 +111,8 @@ def _on_exit(st: int, rec: int, interrupted: int) -> int:
     put32(rec + Rec.PHASE, Phase.ENTRY)
     if in_bitmap(st + St.IDENTITY, nr):
         forget_identity(rec)
-        if nr == Sys.PRCTL and events_wanted(st):
-            renamed(st, rec)
+        if nr == Sys.PRCTL and events_wanted(st) and _load_regs(st, rec) == 0:
+            after_prctl(st, rec)
     if (interrupted or flags & Flag.WANT_EXIT) and _load_regs(st, rec) == 0:
         put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) & ~Flag.WANT_EXIT)
         if interrupted:
@@ -105,7 +120,7 @@ def _on_exit(st: int, rec: int, interrupted: int) -> int:
         if flags & Flag.WANT_EXIT:
             _fire_exit(st, rec, nr)
         if flags & Flag.DETACH:
-            return let_go(st, rec, 0)
+            return _leave(st, rec, 0)
     return resume(st, rec, 0)
 
 
@@ -187,7 +202,7 @@ def _on_signal(st: int, rec: int, signal: int, continued: int) -> int:
     if not continued and _load_regs(st, rec) == 0:
         restart_if_ignored(st, u32(rec + Rec.TID), signal)
     if u32(rec + Rec.FLAGS) & Flag.DETACH:
-        return let_go(st, rec, signal)
+        return _leave(st, rec, signal)
     return resume(st, rec, signal)
 
 
@@ -203,10 +218,13 @@ def _on_stop_event(st: int, rec: int, signal: int) -> int:
             restart(st, u32(rec + Rec.TID))
         _note_width(st, rec)
         forget_identity(rec)
-        if hold_newborn(st, rec):
-            return 0
+        if events_wanted(st):
+            # So that the name from before is known when it changes.
+            refresh(st, rec, monotonic())
+            if hold_newborn(st, rec):
+                return 0
     if u32(rec + Rec.FLAGS) & Flag.DETACH:
-        return let_go(st, rec, 0)
+        return _leave(st, rec, 0)
     return listen(st, rec) if grouped else resume(st, rec, 0)
 
 
@@ -263,33 +281,6 @@ def _on_gone(st: int, tid: int, status: int) -> int:
 
 
 @native
-def _born_while_detaching(st: int, rec: int) -> int:
-    """A new thread of a process that is being let go is let go as well."""
-    read_identity(st, rec)
-    leave = u64(st + St.STOPPING)
-    for number in range(u64(st + St.TOP)):
-        other = record(st, number)
-        same = u32(other + Rec.TID) and u32(other + Rec.TGID) == u32(rec + Rec.TGID)
-        if same and u32(other + Rec.FLAGS) & Flag.DETACH:
-            leave = 1
-    if leave:
-        put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) | Flag.DETACH)
-        put64(st + St.DETACHING, u64(st + St.DETACHING) + 1)
-    return 0
-
-
-@native
-def _record_of(st: int, tid: int) -> int:
-    """The thread's record, made at its first stop; 0 when there is no room."""
-    rec = find(st, tid)
-    if rec == 0:
-        rec = insert(st, tid)
-        if rec and (u64(st + St.DETACHING) or u64(st + St.STOPPING)):
-            _born_while_detaching(st, rec)
-    return rec
-
-
-@native
 def on_status(st: int, tid: int, status: int) -> int:
     """Deal with one result of wait4: thread `tid` has stopped or ended with `status`."""
     atomic_add64(st + St.STOPS, 1)
@@ -297,7 +288,7 @@ def on_status(st: int, tid: int, status: int) -> int:
         return _on_gone(st, tid, status)
     signal = (status >> 8) & 0xFF
     event = (status >> 16) & 0xFFFF
-    rec = _record_of(st, tid)
+    rec = record_of(st, tid)
     if rec == 0:
         return request(st, Request.CONT, tid, 0 if event or signal == SYSCALL_STOP else signal)
     # Any stop uses up an interrupt.

@@ -112,6 +112,7 @@ class Tracer:
             ready.set_exception(error)
             return
         poke64(st + St.TIMER, timer)
+        poke64(st + St.TRACER, tid)
         self._running = True
         ready.set_result(None)
         while self._running:

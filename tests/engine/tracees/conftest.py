@@ -85,6 +85,11 @@ class Gated:
         text, _, status = out.rstrip("\n").rpartition("\n")
         return os.waitstatus_to_exitcode(int(status)), text
 
+    def kill(self) -> None:
+        """SIGKILL to the program, whose end is waited for."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.finish()
+
     def end(self) -> None:
         """Kill what is left."""
         if self._process.poll() is None:

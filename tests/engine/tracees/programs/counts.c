@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -45,7 +46,12 @@ static void *replace(void *unused)
 int main(int argc, char **argv)
 {
 	pthread_t threads[4];
+	sigset_t set;
 
+	/* A traced process is woken by SIGCHLD too, and a fork that a signal meets is made twice. */
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
 	self = argv[0];
 	n = atoi(argv[1]);
 	for (rest = argv + 2; *rest; rest++) {
