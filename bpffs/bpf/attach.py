@@ -72,14 +72,15 @@ _KINDS: dict[str, Callable[[Machine, Prog, str], Probe]] = {
     "tp": _tracepoint,
     "raw_tracepoint": _raw_tracepoint,
     "raw_tp": _raw_tracepoint,
+    "tp_btf": _raw_tracepoint,
 }
 
 
 def attach(machine: Machine, prog: Prog, section: SecName) -> Link:
     """Attach `prog` where `section` says.
 
-    Raises KernelError: ENOENT for a function or tracepoint that is not there, EOPNOTSUPP for a kind of section
-    that cannot be attached by its name.
+    Raises KernelError: ENOENT for a function or tracepoint that is not there, EOPNOTSUPP for a kind of
+    section that cannot be attached by its name.
     """
     if section.kind not in _KINDS or not section.target:
         raise KernelError(errno.EOPNOTSUPP, f"section '{section.section}' does not say where to attach")

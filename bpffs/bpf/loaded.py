@@ -1,6 +1,7 @@
 """A loaded object as a directory: `maps/`, `progs/`, `links/` and the verb `attach.ctl`."""
 
 import errno
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from bpffs.bpf.attach import attach
@@ -74,14 +75,19 @@ class _Attachment:
             raise
 
 
-def object_directory(fs: "BpfFs", loaded: LoadedObject, caller: Caller) -> BpfDir:
-    """The directory of an object that `caller` loaded. Nothing else holds its maps and programs."""
+def object_directory(
+    fs: "BpfFs", loaded: LoadedObject, shared: Mapping[str, MapPin], caller: Caller
+) -> BpfDir:
+    """The directory of an object that `caller` loaded; it alone holds its programs, and its maps but for
+    those in `shared`, which get another name here.
+    """
     made = BpfDir(fs, 0o755, caller.uid, caller.gid)
     parts = {name: BpfDir(fs, 0o755, caller.uid, caller.gid) for name in ("maps", "progs", "links")}
     for name, part in parts.items():
         made.add(name, part)
     for name, target in loaded.maps.items():
-        parts["maps"].add(pin_name(name), MapPin(target, uid=caller.uid, gid=caller.gid))
+        pin = shared.get(name) or MapPin(target, uid=caller.uid, gid=caller.gid)
+        parts["maps"].add(pin_name(name), pin)
     for name, prog in loaded.progs.items():
         parts["progs"].add(pin_name(name), ProgPin(prog, uid=caller.uid, gid=caller.gid))
     attachment = _Attachment(fs, loaded, parts["links"], caller)

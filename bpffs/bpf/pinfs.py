@@ -6,16 +6,16 @@ import threading
 
 from bpffs.bpf.directory import BpfDir
 from bpffs.bpf.grammar import parse_map
-from bpffs.bpf.loaded import object_directory
+from bpffs.bpf.loaded import object_directory, pin_name
 from bpffs.bpf.mappin import MapPin
 from bpffs.bpf.pins import Pin
 from bpffs.bpf.progpin import ProgPin
 from bpffs.bpf.upload import Upload, is_complete_elf
 from engine.errors import KernelError
 from engine.kernfs import Caller, Node, TextFile
-from engine.loader.load import load_object
+from engine.loader.load import LoadedObject, load_object
 from engine.machine import Machine
-from engine.maps import create_map
+from engine.maps import Map, create_map
 from engine.progs import Prog
 
 __all__ = ["BpfFs"]
@@ -66,14 +66,34 @@ class BpfFs:
         name = stem + _LOG_SUFFIX
         directory.extras.pop(name, None)
         try:
-            loaded = load_object(content, self.machine, name=stem, uid=caller.uid)
+            loaded = load_object(content, self.machine, name=stem, uid=caller.uid, pinned=self._map_pinned_as)
         except KernelError as error:
             text = _whole_log(error)
             _log.info("%s rejected: %s", stem, error)
             with self.lock:
                 directory.extras[name] = TextFile(0o644, lambda: text, uid=caller.uid, gid=caller.gid)
             raise
-        directory.add(stem, object_directory(self, loaded, caller))
+        directory.add(stem, object_directory(self, loaded, self._share(loaded, caller), caller))
+
+    def _map_pinned_as(self, name: str) -> Map | None:
+        """The map pinned by that name in the root: objects share it (LIBBPF_PIN_BY_NAME)."""
+        with self.lock:
+            pin = self.root.nodes.get(pin_name(name))
+            return pin.map if isinstance(pin, MapPin) else None
+
+    def _share(self, loaded: LoadedObject, caller: Caller) -> dict[str, MapPin]:
+        """Pins in the root of the maps that are pinned by name, made where they are missing."""
+        pins: dict[str, MapPin] = {}
+        for definition in loaded.spec.maps.values():
+            if not definition.pin_by_name:
+                continue
+            with self.lock:
+                found = self.root.nodes.get(pin_name(definition.name))
+                if not isinstance(found, MapPin):
+                    found = MapPin(loaded.maps[definition.name], uid=caller.uid, gid=caller.gid)
+                    self.root.add(pin_name(definition.name), found)
+            pins[definition.name] = found
+        return pins
 
     def program(self, path: str) -> Prog:
         """The program pinned at `path`, below or above /sys/fs/bpf. KernelError ENOENT, ENOTDIR, EINVAL."""
