@@ -3,7 +3,7 @@
     functions    prototype and size of every function       symbols   their addresses
     calls        which functions each system call calls      callparse the notation, parsed
     layout       where objects are in a thread's slot        tasks     slots and task_struct
-    objects, files, clone   objects made of a system call's arguments, natively
+    objects, files, paths, clone   objects made of a system call's arguments, natively
     structs, btf  layouts as C declarations, and BTF of all of it
     tracepoints  events and their records
     uaccess      reading the thread's user memory

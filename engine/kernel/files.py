@@ -17,7 +17,6 @@ from engine.jit.lang import (
     put32,
     put64,
     sext32,
-    strnlen,
     u8,
     u16,
     u32,
@@ -28,22 +27,20 @@ from engine.kernel.layout import (
     ALIAS,
     FILE_BLOCK_SIZE,
     FILE_BLOCKS,
-    MAX_DENTRIES,
     PATH_TEXT,
-    Dentry,
     File,
     FileBlock,
     Inode,
     Slot,
     SuperBlock,
-    VfsMount,
 )
+from engine.kernel.paths import FMODE_READ, FMODE_WRITE, O_ACCMODE, connect_block, put_dentry, split_path
 from engine.kernel.uaccess import put_decimal, put_text
 
-__all__ = ["file_block", "file_is_seekable", "file_object", "path_file_object"]
+__all__ = ["file_block", "file_is_seekable", "file_object"]
 
-_O_PATH, _O_ACCMODE = 0o10000000, 3
-_FMODE_READ, _FMODE_WRITE, _FMODE_PATH = 1, 2, 0x4000
+_O_PATH = 0o10000000
+_FMODE_PATH = 0x4000
 _S_IFMT, _S_IFIFO, _S_IFSOCK = 0o170000, 0o010000, 0o140000
 _S_IRUSR, _S_IWUSR = 0o400, 0o200
 _READLINK_MAX = 4095
@@ -103,8 +100,8 @@ def _read_fdinfo(env: int, block: int, fd: int) -> int:
         return -9
     end = text + got
     flags = _number_after(text, end, cstr("flags:\t"), 7, 3)
-    access = flags & _O_ACCMODE
-    mode = (_FMODE_READ if access != 1 else 0) | (_FMODE_WRITE if access != 0 else 0)
+    access = flags & O_ACCMODE
+    mode = (FMODE_READ if access != 1 else 0) | (FMODE_WRITE if access != 0 else 0)
     if flags & _O_PATH:
         mode = _FMODE_PATH
     file = block + FileBlock.FILE
@@ -137,58 +134,6 @@ def _read_inode(env: int, block: int, link: int) -> int:
 
 
 @native
-def _put_dentry(block: int, index: int, parent: int, name: int, length: int) -> int:
-    """Dentry number `index` (the last one is the file's own); returns its host address."""
-    dentry = block + FileBlock.DENTRIES + index * Dentry.SIZE
-    put32(dentry + Dentry.D_FLAGS, 0)
-    put64(dentry + Dentry.D_PARENT, (parent if parent != 0 else dentry) + ALIAS)
-    put32(dentry + Dentry.D_NAME_HASH, 0)
-    put32(dentry + Dentry.D_NAME_LEN, length)
-    put64(dentry + Dentry.D_NAME_NAME, name + ALIAS)
-    put64(dentry + Dentry.D_INODE, 0)
-    put64(dentry + Dentry.D_SB, block + FileBlock.SUPER_BLOCK + ALIAS)
-    return dentry
-
-
-@native
-def _components(text: int) -> int:
-    """How many names a path that begins with / has."""
-    count = 0
-    while u8(text) != 0:
-        if u8(text) == 47 and u8(text + 1) != 0:
-            count += 1
-        text += 1
-    return count
-
-
-@native
-def _split_path(block: int, text: int) -> int:
-    """Dentries of the absolute path at `text`, whose slashes become NULs; the last one's host address."""
-    skip = _components(text) - (MAX_DENTRIES - 1)
-    while skip > 0:
-        text += 1
-        while u8(text) != 47:
-            text += 1
-        skip -= 1
-    root = block + FileBlock.TEXT
-    put8(root, 47)
-    put8(root + 1, 0)
-    dentry = _put_dentry(block, 0, 0, root, 1)
-    index = 1
-    more = u8(text) == 47 and u8(text + 1) != 0
-    while more:
-        name = text + 1
-        text = name
-        while u8(text) != 0 and u8(text) != 47:
-            text += 1
-        more = u8(text) != 0
-        put8(text, 0)
-        dentry = _put_dentry(block, index, dentry, name, text - name)
-        index += 1
-    return dentry
-
-
-@native
 def _read_path(env: int, block: int, link: int) -> int:
     """Dentries from the text of the descriptor's link; the file's own dentry, host address."""
     text = u64(env + Env.SCRATCH)
@@ -196,7 +141,7 @@ def _read_path(env: int, block: int, link: int) -> int:
     if got > 10 and memcmp(text + got - 10, cstr(" (deleted)"), 10) == 0:
         got -= 10
     if got < 0:
-        return _put_dentry(block, 0, 0, block + FileBlock.TEXT, 0)
+        return put_dentry(block, 0, 0, block + FileBlock.TEXT, 0)
     keep = got if got < PATH_TEXT - 3 else PATH_TEXT - 3
     to = block + FileBlock.TEXT + 2
     memcpy(to, text + got - keep, keep)
@@ -205,27 +150,10 @@ def _read_path(env: int, block: int, link: int) -> int:
         if keep < got:
             while u8(to) != 0 and u8(to) != 47:
                 to += 1
-        return _split_path(block, to)
+        return split_path(block, to)
     # A pipe or a socket has no name; an anonymous inode's is what stands behind the colon.
     anonymous = memcmp(text, cstr("anon_inode:"), 11) == 0
-    return (
-        _put_dentry(block, 0, 0, to + 11, keep - 11) if anonymous else _put_dentry(block, 0, 0, to + keep, 0)
-    )
-
-
-@native
-def _connect(block: int, dentry: int) -> int:
-    """Point the parts of a file block at each other; `dentry` is the file's own."""
-    put64(dentry + Dentry.D_INODE, block + FileBlock.INODE + ALIAS)
-    file = block + FileBlock.FILE
-    put64(file + File.F_PATH_MNT, block + FileBlock.VFSMOUNT + ALIAS)
-    put64(file + File.F_PATH_DENTRY, dentry + ALIAS)
-    put64(file + File.F_INODE, block + FileBlock.INODE + ALIAS)
-    root = block + FileBlock.DENTRIES + ALIAS
-    put64(block + FileBlock.SUPER_BLOCK + SuperBlock.S_ROOT, root)
-    put64(block + FileBlock.VFSMOUNT + VfsMount.MNT_ROOT, root)
-    put64(block + FileBlock.VFSMOUNT + VfsMount.MNT_SB, block + FileBlock.SUPER_BLOCK + ALIAS)
-    return dentry
+    return put_dentry(block, 0, 0, to + 11, keep - 11) if anonymous else put_dentry(block, 0, 0, to + keep, 0)
 
 
 @native
@@ -237,7 +165,7 @@ def _link_mode(env: int, fd: int) -> int:
     if sext32(c_call("statx", _AT_FDCWD, link, _DONT_SYNC | _NOFOLLOW, _BASIC_STATS, stat)) < 0:
         return -9
     mode = u16(stat + _Statx.MODE)
-    return (_FMODE_READ if mode & _S_IRUSR else 0) | (_FMODE_WRITE if mode & _S_IWUSR else 0)
+    return (FMODE_READ if mode & _S_IRUSR else 0) | (FMODE_WRITE if mode & _S_IWUSR else 0)
 
 
 @native
@@ -258,7 +186,7 @@ def _fill(env: int, block: int, fd: int) -> int:
     link = local(64)
     _fd_path(env, link, cstr("/fd/"), fd)
     _read_inode(env, block, link)
-    _connect(block, _read_path(env, block, link))
+    connect_block(block, _read_path(env, block, link))
     return 0
 
 
@@ -299,32 +227,3 @@ def file_is_seekable(env: int, slot: int, fd: int) -> int:
     if kind == _S_IFIFO:
         return 0
     return kind != _S_IFSOCK
-
-
-@native
-def path_file_object(slot: int, index: int, path: int, flags: int, pos: int) -> int:
-    """struct file of the absolute path at host address `path`, in file block `index`; its kernel alias.
-
-    What a path does not tell (inode number, size, owner) is zero.
-    """
-    block = slot + Slot.FILE_BLOCKS + index * FILE_BLOCK_SIZE
-    put64(block + FileBlock.SERIAL, 0)
-    memset(block, 0, FileBlock.SERIAL)
-    length = strnlen(path, PATH_TEXT - 3)
-    to = block + FileBlock.TEXT + 2
-    memcpy(to, path, length)
-    put8(to + length, 0)
-    dentry = _connect(block, _split_path(block, to))
-    put64(block + FileBlock.INODE + Inode.I_SB, block + FileBlock.SUPER_BLOCK + ALIAS)
-    file = block + FileBlock.FILE
-    access = flags & _O_ACCMODE
-    put32(file + File.F_FLAGS, flags)
-    put32(file + File.F_MODE, (_FMODE_READ if access != 1 else 0) | (_FMODE_WRITE if access != 0 else 0))
-    put64(file + File.F_POS, pos)
-    put64(file + File.F_COUNT, 1)
-    # The parent directory has an inode too: the block's spare one.
-    parent = u64(dentry + Dentry.D_PARENT) - ALIAS
-    if parent != dentry:
-        put64(parent + Dentry.D_INODE, block + FileBlock.DIR_INODE + ALIAS)
-    put64(block + FileBlock.DIR_INODE + Inode.I_SB, block + FileBlock.SUPER_BLOCK + ALIAS)
-    return file + ALIAS

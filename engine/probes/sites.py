@@ -19,6 +19,7 @@ from engine.kernel.functions import FUNCTIONS
 from engine.kernel.symbols import SymbolTable
 from engine.kernel.tracepoints import event_names
 from engine.memory import Heap
+from engine.probes.events import FIRST_ROW, Event
 from engine.probes.layout import FRAME_SIZE, MAX_ARGS, MAX_GUARDS, OP_SIZE, SITE_HEAD
 
 __all__ = ["Sites", "frame_bytes"]
@@ -205,8 +206,10 @@ class Sites:
             rows = len(self._current)
             self._table = self._store(struct.pack(f"<{rows + 1}Q", NR_SYSCALLS, *self._current))
         publish(self._ctl + Ctl.ENTRY_SITES, self._table)
-        poke64(self._ctl + Ctl.ARMED, int(any(self._current[: NR_SYSCALLS + 1])))
-        poke64(self._ctl + Ctl.EVENTS, int(any(self._current[NR_SYSCALLS + 1 :])))
+        syscalls, events = self._current[:FIRST_ROW], self._current[FIRST_ROW : FIRST_ROW + Event.VFS_OPEN]
+        # A thread renames itself by prctl(2), which only its system-call stops show.
+        poke64(self._ctl + Ctl.ARMED, int(any(syscalls) or events[Event.RENAME] != 0))
+        poke64(self._ctl + Ctl.EVENTS, int(any(events)))
         late = any(key[1] or key[5] for key in self._sites)
         poke64(self._ctl + Ctl.EXIT_SITES, int(late))
 

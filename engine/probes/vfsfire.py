@@ -7,9 +7,9 @@ rest.
 from engine.env import Ctl, Env
 from engine.epoch import epoch_enter, epoch_leave
 from engine.jit.lang import c_call, memset, native, put32, put64, sext32, u32, u64, urem
-from engine.kernel.files import path_file_object
 from engine.kernel.layout import ALIAS, FILE_BLOCK_SIZE, File, FileBlock, Slot
 from engine.kernel.objects import position_object
+from engine.kernel.paths import path_file_object
 from engine.kernel.tasks import current_slot
 from engine.probes.events import FIRST_ROW, Event
 from engine.probes.fire import site_at
