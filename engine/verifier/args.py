@@ -14,7 +14,7 @@ from engine.verifier.regs import RDONLY, RINGBUF, SCALAR, Reg, RegType, type_nam
 from engine.verifier.scan import MAX_VAR_OFF
 from engine.verifier.stack import check_stack_range
 
-__all__ = ["CallMeta", "check_arg"]
+__all__ = ["CallMeta", "check_arg", "check_memory"]
 
 
 @dataclass(slots=True)
@@ -109,21 +109,21 @@ def _check_kind(env: Env, proto: Proto, position: int, reg: Reg, meta: CallMeta)
     elif arg is Arg.PTR_TO_MAP_KEY:
         if meta.map is None:
             env.deny("invalid map_ptr to access map->key")
-        _check_memory(env, regno, meta.map.key_size, False, False, meta)
+        check_memory(env, regno, meta.map.key_size, False, False, meta)
         if meta.map.type in _CONST_ARRAYS:
             meta.const_key = _constant_key(env, reg, meta.map.key_size)
     elif arg in (Arg.PTR_TO_MAP_VALUE, Arg.UNINIT_MAP_VALUE):
         if meta.map is None:
             env.deny("invalid map_ptr to access map->value")
         meta.uninit = arg is Arg.UNINIT_MAP_VALUE
-        _check_memory(env, regno, meta.map.value_size, meta.uninit, False, meta)
+        check_memory(env, regno, meta.map.value_size, meta.uninit, False, meta)
     elif arg in (Arg.PTR_TO_MEM, Arg.PTR_TO_MEM_OR_NULL, Arg.UNINIT_MEM):
         meta.uninit = arg is Arg.UNINIT_MEM
     elif arg in _SIZES:
         _check_size(env, proto, position, reg, meta)
     elif arg in _FIXED:
         meta.uninit = True
-        _check_memory(env, regno, _FIXED[arg], True, False, meta)
+        check_memory(env, regno, _FIXED[arg], True, False, meta)
     elif arg is Arg.CONST_ALLOC_SIZE_OR_ZERO:
         if reg.b.m:
             env.deny(f"R{regno} is not a known constant'")
@@ -174,11 +174,11 @@ def _check_size(env: Env, proto: Proto, position: int, reg: Reg, meta: CallMeta)
         env.deny(f"R{regno} unbounded memory access, use 'var &= const' or 'if (var < const)'")
     writes = proto.args[position - 1] is Arg.UNINIT_MEM
     meta.uninit = writes and not b.m
-    _check_memory(env, regno - 1, b.umax, writes, zero_ok, meta)
+    check_memory(env, regno - 1, b.umax, writes, zero_ok, meta)
     mark_chain_precision(env, regno)
 
 
-def _check_memory(env: Env, regno: int, size: int, writes: bool, zero_ok: bool, meta: CallMeta) -> None:
+def check_memory(env: Env, regno: int, size: int, writes: bool, zero_ok: bool, meta: CallMeta) -> None:
     """`size` bytes that the helper reads or writes (`check_helper_mem_access`)."""
     reg = env.regs[regno]
     kind = reg.type

@@ -28,10 +28,11 @@ _MAX_TEXT = 1 << 26
 
 
 class Log:
-    """Text that grows, and can be cut back to a position."""
+    """Text that grows, and can be cut back to a position. `summary`: what remains of a success is wanted."""
 
-    def __init__(self, level: int) -> None:
+    def __init__(self, level: int, *, summary: bool = False) -> None:
         self.level = level
+        self.summary = summary or bool(level & (LEVEL1 | LEVEL2))
         self._parts: list[str] = []
         self.pos = 0
 

@@ -125,7 +125,6 @@ def _close_loop(env: Env, cur: State) -> None:
 
 
 def _taint(cur: State) -> None:
-    mark_all_precise(cur)
     state = cur.parent
     while state is not None:
         state.in_loop = True

@@ -8,6 +8,7 @@ from engine.verifier.bounds import const_bounds
 from engine.verifier.cfg import check_cfg, check_subprogs
 from engine.verifier.depth import check_stack_depth
 from engine.verifier.env import Env, Reject
+from engine.verifier.globalfuncs import global_entry
 from engine.verifier.liveness import compute_live_regs, live_regs_text
 from engine.verifier.log import LEVEL1, LEVEL2, STATS, Log
 from engine.verifier.programs import check_program
@@ -33,7 +34,7 @@ def verify(spec: ProgSpec, *, log_level: int = LEVEL1) -> Verified:
     if log_level & LEVEL2:
         return _run(spec, Log(log_level))
     try:
-        return _run(spec, Log(STATS if log_level else 0))
+        return _run(spec, Log(STATS if log_level else 0, summary=bool(log_level & LEVEL1)))
     except VerifierError as refusal:
         if not log_level & LEVEL1 or refusal.errno == errno.EINTR:
             raise
@@ -72,7 +73,22 @@ def _check(env: Env) -> None:
     frame = Frame(MAIN_CALLSITE, 0, 0)
     frame.regs[1] = Reg(RegType.CTX, const_bounds(0))
     walk(env, State([frame]), 0, 0)
+    env.log_success()
+    _check_global_functions(env)
     check_stack_depth(env)
+
+
+def _check_global_functions(env: Env) -> None:
+    """Verify each global function that is called, also by one another (`do_check_subprogs`)."""
+    done: set[int] = set()
+    while todo := sorted(env.global_calls - done):
+        for number in todo:
+            name, start = env.subprogs[number].name, env.subprogs[number].start
+            if env.logging:
+                env.say(f"Validating {name}() func#{number}...")
+            walk(env, global_entry(env, number), start, number)
+            env.log_success(f"Func#{number} ('{name}') is safe for any args that match its prototype")
+            done.add(number)
 
 
 def _print_live_regs(env: Env) -> None:

@@ -9,6 +9,7 @@ from engine.verifier.bounds import const_bounds
 from engine.verifier.calls import check_leaks, do_helper_call
 from engine.verifier.env import COMPLEXITY_LIMIT, Env
 from engine.verifier.funcs import do_subprog_call, leave_frame
+from engine.verifier.globalfuncs import check_global_args
 from engine.verifier.jumps import do_jump
 from engine.verifier.memory import do_atomic, do_ld_abs, do_load, do_store
 from engine.verifier.prune import branch_done, state_visited
@@ -163,8 +164,11 @@ def _call(env: Env, insn: Insn) -> int:
     ):
         env.invalid("function calls are not allowed while holding a lock")
     if insn.src == PseudoSrc.CALL:
-        env.aux[env.insn_idx].target = env.insn_idx + insn.imm + 1
-        return do_subprog_call(env, env.insn_idx + insn.imm + 1)
+        target = env.insn_idx + insn.imm + 1
+        env.aux[env.insn_idx].target = target
+        if env.subprogs[env.subprog_at[target]].is_global:
+            check_global_args(env, env.subprog_at[target])
+        return do_subprog_call(env, target)
     do_helper_call(env, insn.imm)
     return env.insn_idx + 1
 

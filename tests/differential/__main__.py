@@ -1,4 +1,4 @@
-"""The long campaigns, as root: `python -m tests.differential [--seed N] [--programs N] [--objects DIR ...]`."""
+"""The long campaigns, as root: `python -m tests.differential [--seed N] [--programs N] [--objects DIR]`."""
 
 import argparse
 import sys
