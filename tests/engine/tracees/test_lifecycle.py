@@ -87,7 +87,6 @@ def test_births_programs_and_ends(
 def test_names(watched: tuple[Tracer, Recorder], build: Build, start: Callable[..., Gated]) -> None:
     tracer, recorder = watched
     recorder.tracepoint("task:task_rename")
-    recorder.probe("__x64_sys_prctl")
     gated = start(build("who"))
     tracer.attach(gated.pid)
     gated.open()
