@@ -6,7 +6,7 @@ from enum import Enum, auto
 
 from engine.verifier.compare import Exact, states_equal
 from engine.verifier.env import Env, Explored
-from engine.verifier.precision import mark_all_imprecise, mark_all_precise
+from engine.verifier.precision import mark_all_imprecise
 from engine.verifier.propagate import propagate_precision
 from engine.verifier.state import State
 from engine.verifier.trace import print_state
