@@ -38,6 +38,8 @@ class TraceEvent:
         """Whether it gets hits at all: it is enabled, or a trigger needs it."""
         self.soft_refs = 0
         """How many triggers need its hits or switch it (`sm_ref`)."""
+        self.was_enabled = False
+        """Whether there may be records of it in the ring."""
         self.removed = False
         self.formatter: Formatter = lambda data: f"{name}:\n"
 
@@ -81,6 +83,7 @@ class TraceEvent:
                 raise KernelError(errno.ENODEV)
             if on:
                 self.context.expand()
+                self.was_enabled = True
                 poke32(self.address + Desc.FLAGS, Flag.RECORD)
                 if not self.attached:
                     self._attach(True)
@@ -95,6 +98,7 @@ class TraceEvent:
             self.soft_refs += 1 if on else -1
             if on and not self.attached:
                 self.context.expand()
+                self.was_enabled = True
                 poke32(self.address + Desc.FLAGS, 0)
                 self._attach(True)
             elif not on and not self.soft_refs and self.attached and not self.enabled:

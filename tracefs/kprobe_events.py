@@ -202,7 +202,10 @@ class KprobeEvents:
             self._remove(event, probe)
 
     def _remove(self, event: KprobeEvent, probe: TraceKprobe) -> None:
-        """`unregister_trace_kprobe`: EBUSY for the last probe of an event in use."""
+        """`unregister_trace_kprobe`: EBUSY for the last probe of an event in use.
+
+        With an event that was ever enabled the buffer goes: nothing could name its records any more.
+        """
         last = len(event.probes) == 1
         if last and event.attached:
             raise KernelError(errno.EBUSY)
@@ -213,6 +216,8 @@ class KprobeEvents:
             event.removed = True
             self._events.remove(event)
             event.release()
+            if event.was_enabled:
+                self._context.reset()
 
 
 def _first_difference(old: list[ProbeArg], new: list[ProbeArg]) -> int:

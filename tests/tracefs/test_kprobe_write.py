@@ -146,6 +146,18 @@ def test_ids_are_not_used_again_at_once(files: Files) -> None:
     assert seen == [seen[0], seen[0] + 1, seen[0] + 2]
 
 
+def test_removing_an_event_that_was_enabled_clears_the_buffer(files: Files) -> None:
+    files.append("trace_marker", "m")
+    files.write("kprobe_events", "p:a vfs_read\np:b vfs_read\n")
+    files.append("kprobe_events", "-:a\n")
+    assert len(files.lines()) == 1
+    files.write("events/kprobes/b/enable", "1")
+    files.write("events/kprobes/b/enable", "0")
+    assert len(files.lines()) == 1
+    files.append("kprobe_events", "-:b\n")
+    assert files.lines() == []
+
+
 def test_dynamic_events_is_the_same_list(files: Files) -> None:
     files.append("dynamic_events", "p:dyn/a vfs_read x=%di\n")
     files.append("kprobe_events", "r4:b vfs_read\n")
