@@ -1,7 +1,8 @@
 """Layouts of program contexts: the uapi structs, and the native words that the engine keeps behind them.
 
-A program sees `struct __sk_buff` and `struct xdp_md`, whose packet pointers are 32 bits wide. The engine's context has
-the same bytes, followed by the pointers in full; the verifier turns a load of the former into a load of the latter.
+A program sees `struct __sk_buff` and `struct xdp_md`, whose packet pointers are 32 bits wide. The engine's
+context has the same bytes, followed by the pointers in full; the verifier turns a load of the former into a
+load of the latter.
 """
 
 from enum import IntEnum

@@ -2,9 +2,9 @@
 
 Every value is one 64-bit word; `+ - *` wrap, `<` and its kin compare signed, `>>` is logical and shift
 counts are taken modulo 64. Statements: assignment to names, `if`, `while`, `for i in range(...)` with a
-constant positive step, `x in (a, b)` with a plain `x`, `break`, `continue`, `return`, `pass`, calls. Names that are not local must be integer
-constants, IntEnum members, other native functions or the words below. A function never raises: it
-reports by its return value, a negative errno as in the kernel.
+constant positive step, `x in (a, b)` with a plain `x`, `break`, `continue`, `return`, `pass`, calls. Names
+that are not local must be integer constants, IntEnum members, other native functions or the words below. A
+function never raises: it reports by its return value, a negative errno as in the kernel.
 
 Called from Python, a native function (or a word) is compiled with everything it reaches, once, and runs
 without the GIL; the result is a signed 64-bit integer.
