@@ -7,7 +7,7 @@ from engine.isa import Class, Form, Insn, Opcode, PseudoSrc
 from engine.verifier.arith import do_alu
 from engine.verifier.bounds import const_bounds
 from engine.verifier.calls import check_leaks, do_helper_call
-from engine.verifier.env import COMPLEXITY_LIMIT, Env
+from engine.verifier.env import COMPLEXITY_LIMIT, Env, Reject
 from engine.verifier.funcs import do_subprog_call, leave_frame
 from engine.verifier.globalfuncs import check_global_args
 from engine.verifier.jumps import do_jump
@@ -166,8 +166,12 @@ def _call(env: Env, insn: Insn) -> int:
     if insn.src == PseudoSrc.CALL:
         target = env.insn_idx + insn.imm + 1
         env.aux[env.insn_idx].target = target
-        if env.subprogs[env.subprog_at[target]].is_global:
-            check_global_args(env, env.subprog_at[target])
+        number = env.subprog_at[target]
+        if env.subprogs[number].is_global:
+            try:
+                check_global_args(env, number)
+            except Reject:
+                env.invalid(f"Caller passes invalid args into func#{number} ('{env.subprogs[number].name}')")
         return do_subprog_call(env, target)
     do_helper_call(env, insn.imm)
     return env.insn_idx + 1

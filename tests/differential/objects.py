@@ -1,30 +1,28 @@
 """Objects as compilers emit them, given to both verifiers: those embedded in installed binaries, and our
 examples."""
 
-import gzip
+import ctypes
 import os
 import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 from engine.abi.bpf import Cmd, MapType, UpdateFlag
-from engine.btf import Btf
 from engine.errors import KernelError
 from engine.isa import LD_IMM64, Insn, PseudoSrc, encode
 from engine.loader import parse_object
-from engine.loader.kernelinfo import KernelInfo, kernel_version
 from engine.loader.load import map_spec
 from engine.loader.patch import prog_spec
 from engine.loader.spec import MapDef, ObjectSpec
 from engine.progspec import MapLike, ProgSpec
 from engine.verifier import VerifierError, verify
 from tests.differential.fakemap import FakeMap
+from tests.differential.host import host_kernel
 from tests.kernel_oracle import bpf, create_map, load
 
-__all__ = ["Outcome", "compare_object", "embedded_objects", "host_kernel"]
+__all__ = ["Outcome", "compare_object", "embedded_objects"]
 
 _ELF_BPF = b"\x7fELF\x02\x01\x01"
 _EM_BPF = 247
@@ -66,30 +64,6 @@ def embedded_objects(path: Path) -> Iterator[bytes]:
         at = data.find(_ELF_BPF, at + 1)
 
 
-@cache
-def host_kernel() -> KernelInfo:
-    """The running kernel: its BTF, symbols and configuration."""
-    btf: Btf | None = None
-    vmlinux = Path("/sys/kernel/btf/vmlinux")
-    if vmlinux.exists():
-        btf = Btf(vmlinux.read_bytes())
-    symbols: dict[str, int] = {}
-    for line in Path("/proc/kallsyms").read_text().splitlines():
-        address, _, name, *_ = line.split()
-        symbols.setdefault(name, int(address, 16))
-    config: dict[str, str] = {}
-    packed = Path("/proc/config.gz")
-    if packed.exists():
-        for line in gzip.decompress(packed.read_bytes()).decode().splitlines():
-            if line.startswith("CONFIG_"):
-                key, _, value = line.partition("=")
-                config[key] = value
-    major, minor, patch = (os.uname().release.split("-")[0] + ".0").split(".")[:3]
-    return KernelInfo(
-        btf, symbols.get, config, kernel_version(int(major), int(minor), int(patch)), os.cpu_count() or 1
-    )
-
-
 class _KernelObject:
     """Maps and BTF of one object in the kernel, for as long as its programs are tried."""
 
@@ -109,8 +83,6 @@ class _KernelObject:
 def _load_btf(spec: ObjectSpec) -> int:
     if spec.btf is None:
         return 0
-    import ctypes
-
     raw = spec.btf.data
     buffer = ctypes.create_string_buffer(raw, len(raw))
     fd = bpf(Cmd.BTF_LOAD, struct.pack("<QQIIII", ctypes.addressof(buffer), 0, len(raw), 0, 0, 0))
@@ -118,8 +90,6 @@ def _load_btf(spec: ObjectSpec) -> int:
 
 
 def _kernel_map(definition: MapDef, fake: FakeMap) -> int:
-    import ctypes
-
     inner = 0
     if definition.inner is not None:
         kind = MapType(definition.inner.type)
