@@ -2,6 +2,7 @@
 
 import errno
 import mmap
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from engine.abi.bpf import MapType
 from engine.btf.fields import spin_lock_offset
 from engine.errors import KernelError
+from engine.loader.explain import explain
 from engine.loader.kconfig import kconfig_value
 from engine.loader.kernelinfo import KernelInfo, modelled_kernel
 from engine.loader.object import parse_object
@@ -114,7 +116,10 @@ def load_spec(
                     wanted = prog_spec(prog, spec, maps, kernel)
                     loaded.progs[prog.name] = load_prog(machine, wanted, log_level=log_level, uid=uid)
                 except VerifierError as error:
-                    raise LoadError(error.errno, f"prog '{prog.name}'", error.message, error.log) from None
+                    log = explain(error.log, prog, spec.types)
+                    asked = re.search(r"^(failed to resolve .*|kfunc '.*)$", log, re.MULTILINE)
+                    reason = asked[0] if asked is not None else error.message
+                    raise LoadError(error.errno, f"prog '{prog.name}'", reason, log) from None
                 loaded.sections[prog.name] = prog.secname.section
         _fill_slots(spec, loaded)
     except KernelError:

@@ -10,6 +10,7 @@ from engine.btf.types import Kind
 from engine.errors import KernelError
 from engine.isa import decode
 from engine.isa.opcodes import PseudoSrc
+from engine.loader.explain import KFUNC_POISON
 from engine.loader.functions import CALL, LD_IMM64, SLOT
 from engine.loader.kernelinfo import KernelInfo
 from engine.loader.secname import SecDef
@@ -17,8 +18,6 @@ from engine.loader.spec import Extern, ExternKind, ObjectSpec, ProgDef, Reloc, R
 from engine.progspec import LineInfo, MapLike, ProgFlag, ProgSpec
 
 __all__ = ["prog_spec"]
-
-_KFUNC_POISON = 2002000000
 
 
 def prog_spec(prog: ProgDef, spec: ObjectSpec, maps: Sequence[MapLike], kernel: KernelInfo) -> ProgSpec:
@@ -109,7 +108,7 @@ def _extern(
         raise KernelError(errno.ESRCH, f"prog '{prog.name}': extern (ksym) '{extern.name}' is not found")
     if insns[at * 8] == CALL:
         src = PseudoSrc.KFUNC_CALL if value is not None else PseudoSrc.CALL_HELPER
-        SLOT.pack_into(insns, at * 8, CALL, src << 4, 0, _KFUNC_POISON if value is None else value)
+        SLOT.pack_into(insns, at * 8, CALL, src << 4, 0, KFUNC_POISON if value is None else value)
     elif extern.kind is not ExternKind.KSYM_ADDRESS and value is not None:
         _load(insns, at, PseudoSrc.BTF_ID, value, 0)
     else:
