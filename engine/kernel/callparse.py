@@ -52,6 +52,10 @@ NAMES = {
 """Constants of the notation."""
 
 
+_PATH_OPERAND = {"NAME": 0, "AT_NAME": 0, "BPRM": 0, "DIRECTORY": 1, "DENTRY": 1}
+"""Which operand of an operation is the path, for those that have one."""
+
+
 class ArgKind(IntEnum):
     """What an argument of a modelled function is made of. Names are the notation's."""
 
@@ -78,6 +82,11 @@ class ArgKind(IntEnum):
     CLONE_ARGS = 19
     BPRM = 20
     ANY_FILE = 21
+    USER_NS = 22
+    DIRECTORY = 23
+    DENTRY = 24
+    UMASKED = 25
+    RENAME_DATA = 26
 
 
 class GuardKind(IntEnum):
@@ -172,10 +181,11 @@ def _operation(kinds: type[ArgKind] | type[GuardKind], node: ast.expr, paths: li
         if number == IMMEDIATE:
             imm = imm << 32 | value if kind == GuardKind.BITS and number != numbers[0] else value
     buffer = 0
-    if kind.name in ("NAME", "AT_NAME", "BPRM"):
-        if numbers[0] not in paths:
-            paths.append(numbers[0])
-        buffer = paths.index(numbers[0])
+    if kind.name in _PATH_OPERAND:
+        path = numbers[_PATH_OPERAND[kind.name]]
+        if path not in paths:
+            paths.append(path)
+        buffer = paths.index(path)
     return ArgOp(kind, numbers[0], numbers[1], imm, buffer)
 
 

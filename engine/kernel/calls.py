@@ -12,6 +12,7 @@ of `engine.kernel.callparse.NAMES`; and kernel objects made of them:
     path(ret) its f_path          how(a1, a2)  struct open_how             user_how(a2)  copied from user
     op(a1, a2) struct open_flags  pos(a0), value_pos(a3)  a loff_t          stack()  a local of the caller
     set_bits(a1, n)  shift_right(a5, n)  exit_code(a0)  clone_args(KIND)  bprm(a0)
+    dentry(a0, a1), directory(a0, a1)  of a path   umasked(a2)   rename_data()   user_ns()
 
 Guards say when the call happens; without one it always does. `name` (a readable path that is not
 empty), `at_name(a, flags)` (or empty where AT_EMPTY_PATH allows it), `fd` (an open descriptor, not
@@ -19,7 +20,7 @@ O_PATH), `any_fd` (also O_PATH),
 `seekable`, `bits(a, mask, value)`, `equal(a, n)`, `below(a, n)`, `signed(a)` (not negative), `readable(a, n)`
 and `readable_or_null(a, n)` are known at entry. `ok` is known only when the system call has returned (it
 succeeded): such a call is reported then, just before the returns of its callers. So a failed `vfs_open`
-is not seen.
+or `vfs_unlink` is not seen.
 
 RETURN is what follows from the system call's result: by default the result itself, at the width of the
 function's type; `0`; `file(ret)`, the file or the ERR_PTR; `never`.
@@ -121,15 +122,23 @@ faccessat2
   do_faccessat(a0, a1, a2, a3)
 unlink
   do_unlinkat(AT_FDCWD, name(a0)) if name(a0)
+    vfs_unlink(user_ns(), directory(AT_FDCWD, a0), dentry(AT_FDCWD, a0), stack()) if ok and name(a0) -> 0
 rmdir
   do_rmdir(AT_FDCWD, name(a0)) if name(a0)
+    vfs_rmdir(user_ns(), directory(AT_FDCWD, a0), dentry(AT_FDCWD, a0)) if ok and name(a0) -> 0
 unlinkat
   do_unlinkat(a0, name(a1)) if bits(a2, 0xffffffff, 0) and name(a1)
+    vfs_unlink(user_ns(), directory(a0, a1), dentry(a0, a1), stack()) \
+if ok and bits(a2, 0xffffffff, 0) and name(a1) -> 0
   do_rmdir(a0, name(a1)) if bits(a2, 0xffffffff, AT_REMOVEDIR) and name(a1)
+    vfs_rmdir(user_ns(), directory(a0, a1), dentry(a0, a1)) \
+if ok and bits(a2, 0xffffffff, AT_REMOVEDIR) and name(a1) -> 0
 mkdir
   do_mkdirat(AT_FDCWD, name(a0), a1) if name(a0)
+    vfs_mkdir(user_ns(), directory(AT_FDCWD, a0), dentry(AT_FDCWD, a0), umasked(a1)) if ok and name(a0) -> 0
 mkdirat
   do_mkdirat(a0, name(a1), a2) if name(a1)
+    vfs_mkdir(user_ns(), directory(a0, a1), dentry(a0, a1), umasked(a2)) if ok and name(a1) -> 0
 mknod
   do_mknodat(AT_FDCWD, name(a0), a1, a2) if name(a0)
 mknodat
@@ -144,10 +153,13 @@ linkat
   do_linkat(a0, name(a1), a2, name(a3), a4) if at_name(a1, a4) and name(a3)
 rename
   do_renameat2(AT_FDCWD, name(a0), AT_FDCWD, name(a1), 0) if name(a0) and name(a1)
+    vfs_rename(rename_data()) if ok and name(a0) and name(a1) -> 0
 renameat
   do_renameat2(a0, name(a1), a2, name(a3), 0) if name(a1) and name(a3)
+    vfs_rename(rename_data()) if ok and name(a1) and name(a3) -> 0
 renameat2
   do_renameat2(a0, name(a1), a2, name(a3), a4) if name(a1) and name(a3)
+    vfs_rename(rename_data()) if ok and name(a1) and name(a3) -> 0
 chmod
   do_fchmodat(AT_FDCWD, a0, a1)
 fchmodat

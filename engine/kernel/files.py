@@ -37,7 +37,7 @@ from engine.kernel.layout import (
 from engine.kernel.paths import FMODE_READ, FMODE_WRITE, O_ACCMODE, connect_block, put_dentry, split_path
 from engine.kernel.uaccess import put_decimal, put_text
 
-__all__ = ["file_block", "file_is_seekable", "file_object"]
+__all__ = ["fd_path", "file_block", "file_is_seekable", "file_object", "read_status_octal"]
 
 _O_PATH = 0o10000000
 _FMODE_PATH = 0x4000
@@ -62,7 +62,7 @@ def file_block(slot: int, fd: int) -> int:
 
 
 @native
-def _fd_path(env: int, to: int, kind: int, fd: int) -> int:
+def fd_path(env: int, to: int, kind: int, fd: int) -> int:
     """Write /proc/TID/KIND/FD with its NUL."""
     to = put_text(to, cstr("/proc/"))
     to = put_decimal(to, u64(env + Env.MEM_TID))
@@ -89,7 +89,7 @@ def _number_after(text: int, end: int, key: int, key_len: int, base_bits: int) -
 def _read_fdinfo(env: int, block: int, fd: int) -> int:
     """Fill flags, mode and position of the file; -EBADF when the descriptor is closed."""
     path = local(64)
-    _fd_path(env, path, cstr("/fdinfo/"), fd)
+    fd_path(env, path, cstr("/fdinfo/"), fd)
     info = sext32(c_call("open", path, _O_RDONLY_CLOEXEC, 0))
     if info < 0:
         return -9
@@ -110,6 +110,22 @@ def _read_fdinfo(env: int, block: int, fd: int) -> int:
     put64(file + File.F_POS, _number_after(text, end, cstr("pos:\t"), 5, 10))
     put64(file + File.F_COUNT, 1)
     return 0
+
+
+@native
+def read_status_octal(env: int, key: int, key_len: int) -> int:
+    """An octal number of /proc/TID/status, by the text before it."""
+    path = local(64)
+    to = put_text(path, cstr("/proc/"))
+    to = put_decimal(to, u64(env + Env.MEM_TID))
+    put8(put_text(to, cstr("/status")), 0)
+    status = sext32(c_call("open", path, _O_RDONLY_CLOEXEC, 0))
+    if status < 0:
+        return 0
+    text = local(1024)
+    got = c_call("read", status, text, 1023)
+    c_call("close", status)
+    return _number_after(text, text + got, key, key_len, 3) if got > 0 else 0
 
 
 @native
@@ -161,7 +177,7 @@ def _link_mode(env: int, fd: int) -> int:
     """File mode bits that the descriptor's link shows; -EBADF when the descriptor is closed."""
     link = local(64)
     stat = local(256)
-    _fd_path(env, link, cstr("/fd/"), fd)
+    fd_path(env, link, cstr("/fd/"), fd)
     if sext32(c_call("statx", _AT_FDCWD, link, _DONT_SYNC | _NOFOLLOW, _BASIC_STATS, stat)) < 0:
         return -9
     mode = u16(stat + _Statx.MODE)
@@ -184,7 +200,7 @@ def _fill(env: int, block: int, fd: int) -> int:
     if _read_fdinfo(env, block, fd) < 0:
         return -9
     link = local(64)
-    _fd_path(env, link, cstr("/fd/"), fd)
+    fd_path(env, link, cstr("/fd/"), fd)
     _read_inode(env, block, link)
     connect_block(block, _read_path(env, block, link))
     return 0
@@ -221,7 +237,7 @@ def file_is_seekable(env: int, slot: int, fd: int) -> int:
     block = file_block(slot, fd & 0xFFFFFFFF)
     if not u64(block + FileBlock.FILLED):
         link = local(64)
-        _fd_path(env, link, cstr("/fd/"), fd & 0xFFFFFFFF)
+        fd_path(env, link, cstr("/fd/"), fd & 0xFFFFFFFF)
         _read_inode(env, block, link)
     kind = u16(block + FileBlock.INODE + Inode.I_MODE) & _S_IFMT
     if kind == _S_IFIFO:

@@ -30,6 +30,7 @@ __all__ = [
     "Inode",
     "OpenFlags",
     "OpenHow",
+    "RenameData",
     "Slot",
     "SuperBlock",
     "Task",
@@ -64,7 +65,7 @@ class Slot(IntEnum):
     SERIAL = 1408
     """u64, counts the thread's system calls; says which cached objects are of this one."""
     NAME_SERIAL = 1416
-    """2 x u64, serial for which the name buffer was filled."""
+    """2 x u64, CALL_SERIAL for which the name buffer was filled."""
     NAME_RESULT = 1432
     """2 x u64, kernel alias of the struct filename, or negative errno."""
     INSTANCES = 1448
@@ -73,6 +74,8 @@ class Slot(IntEnum):
     """s32, the running system call, if PENDING."""
     PENDING = 1464
     """u64, not 0 from a system call's entry to its return."""
+    CALL_SERIAL = 1472
+    """u64, SERIAL at the running call's entry: paths are read once a call."""
     FREE_LINK = 1456
     """u64, next free slot."""
     INSTANCE_TABLE = 1536
@@ -215,3 +218,15 @@ class Dentry(IntEnum):
     D_INODE = 32
     D_SB = 40
     SIZE = 48
+
+
+class RenameData(IntEnum):
+    """`struct renamedata`."""
+
+    OLD_MNT_USERNS = 0
+    OLD_DIR = 8
+    OLD_DENTRY = 16
+    NEW_MNT_USERNS = 24
+    NEW_DIR = 32
+    NEW_DENTRY = 40
+    FLAGS = 56

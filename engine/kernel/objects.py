@@ -45,9 +45,9 @@ def filename_object(env: int, slot: int, buffer: int, user: int) -> int:
     """struct filename of the path at `user`, in name buffer 0 or 1: its alias, -EFAULT or -ENAMETOOLONG."""
     made_for = slot + Slot.NAME_SERIAL + buffer * 8
     result = slot + Slot.NAME_RESULT + buffer * 8
-    if u64(made_for) == u64(slot + Slot.SERIAL):
+    if u64(made_for) == u64(slot + Slot.CALL_SERIAL):
         return u64(result)
-    put64(made_for, u64(slot + Slot.SERIAL))
+    put64(made_for, u64(slot + Slot.CALL_SERIAL))
     base = slot + Slot.NAMES + buffer * NAME_BUFFER
     length = user_string(env, base + Filename.INAME, user, _PATH_MAX)
     if length < 0:

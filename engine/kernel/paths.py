@@ -30,6 +30,7 @@ __all__ = [
 
 O_ACCMODE = 3
 FMODE_READ, FMODE_WRITE = 1, 2
+_LONGEST = 16384
 
 
 @native
@@ -108,7 +109,12 @@ def path_file_object(slot: int, index: int, path: int, flags: int, pos: int) -> 
     block = slot + Slot.FILE_BLOCKS + index * FILE_BLOCK_SIZE
     put64(block + FileBlock.SERIAL, 0)
     memset(block, 0, FileBlock.SERIAL)
-    length = strnlen(path, PATH_TEXT - 3)
+    length = strnlen(path, _LONGEST)
+    if length > PATH_TEXT - 3:
+        path += length - (PATH_TEXT - 3)
+        while u8(path) != 0 and u8(path) != 47:
+            path += 1
+        length = strnlen(path, PATH_TEXT - 3)
     to = block + FileBlock.TEXT + 2
     memcpy(to, path, length)
     put8(to + length, 0)

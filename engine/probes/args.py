@@ -10,6 +10,7 @@ from engine.kernel.callparse import IMMEDIATE, ArgKind, GuardKind
 from engine.kernel.clone import clone_args_object
 from engine.kernel.files import file_is_seekable, file_object
 from engine.kernel.layout import ALIAS, Slot
+from engine.kernel.lookup import apply_umask, looked_up_dentry, looked_up_directory, rename_data_object
 from engine.kernel.objects import (
     binprm_object,
     file_position,
@@ -74,6 +75,20 @@ def _path_kind(env: int, slot: int, kind: int, x: int, y: int) -> int:
 
 
 @native
+def _lookup_kind(env: int, slot: int, op: int, kind: int, x: int) -> int:
+    """Kinds that deal with names in directories. Paths were read by a guard before."""
+    if kind == ArgKind.DENTRY:
+        return looked_up_dentry(env, slot, u32(op + Op.BUFFER), x)
+    if kind == ArgKind.DIRECTORY:
+        return looked_up_directory(env, slot, u32(op + Op.BUFFER), x)
+    if kind == ArgKind.UMASKED:
+        return apply_umask(env, x)
+    if kind == ArgKind.RENAME_DATA:
+        return rename_data_object(env, slot)
+    return slot + Slot.USER_NS + ALIAS
+
+
+@native
 def _rare_kind(env: int, slot: int, op: int, kind: int, x: int, y: int) -> int:
     """Kinds that few functions use."""
     if kind == ArgKind.EXIT_CODE:
@@ -98,6 +113,8 @@ def _rare_kind(env: int, slot: int, op: int, kind: int, x: int, y: int) -> int:
             return file_position(env, slot, y)
         user_read(env, slot + Slot.POS, x, 8)
         return u64(slot + Slot.POS)
+    if kind >= ArgKind.USER_NS:
+        return _lookup_kind(env, slot, op, kind, x)
     return _path_kind(env, slot, kind, x, y)
 
 

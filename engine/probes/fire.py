@@ -121,6 +121,7 @@ def syscall_enter(env: int, uregs: int) -> int:
     memcpy(slot + Slot.REGS, uregs, PT_REGS_SIZE)
     nr = s32(uregs + Reg.ORIG_AX)
     put64(slot + Slot.SERIAL, u64(slot + Slot.SERIAL) + 1)
+    put64(slot + Slot.CALL_SERIAL, u64(slot + Slot.SERIAL))
     put32(slot + Slot.SYSCALL_NR, nr)
     put64(slot + Slot.PENDING, 1)
     if u32(slot + Slot.INSTANCES) != 0:

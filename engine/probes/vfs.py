@@ -26,8 +26,8 @@ __all__ = ["QUEUE_LENGTH", "VfsHits"]
 QUEUE_LENGTH = 4096
 """Hits that may wait; more are dropped and counted."""
 _OPERATIONS = {call.function.name: i for i, call in enumerate(MOUNT_CALLS)}
-_ALSO_BY_SYSCALL = frozenset({"vfs_open", "vfs_read", "vfs_write"})
-"""Functions that an attached process's own system calls report."""
+_ON_FILES = frozenset({"vfs_open", "vfs_read", "vfs_write"})
+"""Functions that take a file; the others take names."""
 _NO_COMM = b"<...>"
 
 
@@ -60,7 +60,10 @@ def _identity(tid: int) -> tuple[int, bytes]:
 
 
 class VfsHits:
-    """What `Machine.vfs` is. The thread starts with the first hit and ends with `close`."""
+    """What `Machine.vfs` is. The thread starts with the first hit and ends with `close`.
+
+    An attached process's own system calls report what it does, so its operations are left out here.
+    """
 
     def __init__(self, machine: "Machine") -> None:
         self._machine = machine
@@ -94,7 +97,7 @@ class VfsHits:
         `flags` are of open(2), for vfs_mkdir the mode, for vfs_rename of renameat2(2); `count` and `pos`
         bytes; `start_ns` CLOCK_MONOTONIC when it began, 0 for now. Never blocks.
         """
-        if not self.armed(name) or (name in _ALSO_BY_SYSCALL and self.is_attached(tid)):
+        if not self.armed(name) or self.is_attached(tid):
             return
         now = self._machine.clock.now_ns()
         tgid, comm = _identity(tid)
@@ -129,7 +132,7 @@ class VfsHits:
         _describe(env, hit)
         path = ctypes.create_string_buffer(os.fsencode(hit.path))
         at = ctypes.addressof(path)
-        if hit.name in _ALSO_BY_SYSCALL:
+        if hit.name in _ON_FILES:
             vfs_file_call(env, at, hit.flags, hit.count, hit.pos, hit.name == "vfs_open")
         elif hit.name == "vfs_rename":
             new_path = ctypes.create_string_buffer(os.fsencode(hit.new_path))

@@ -8,6 +8,7 @@ from engine.env import Ctl, Env
 from engine.epoch import epoch_enter, epoch_leave
 from engine.jit.lang import c_call, memset, native, put32, put64, sext32, u32, u64, urem
 from engine.kernel.layout import ALIAS, FILE_BLOCK_SIZE, File, FileBlock, Slot
+from engine.kernel.lookup import put_rename_data
 from engine.kernel.objects import position_object
 from engine.kernel.paths import path_file_object
 from engine.kernel.tasks import current_slot
@@ -67,18 +68,10 @@ def vfs_dentry_call(env: int, path: int, last: int) -> int:
 def vfs_rename_call(env: int, path: int, new_path: int, flags: int) -> int:
     """The argument of vfs_rename: struct renamedata."""
     slot = _begin(env)
-    old = path_file_object(slot, 0, path, 0, 0) - ALIAS
-    new = path_file_object(slot, 1, new_path, 0, 0) - ALIAS
-    data = slot + Slot.LOCALS
-    memset(data, 0, 64)
-    put64(data, slot + Slot.USER_NS + ALIAS)
-    put64(data + 8, slot + Slot.FILE_BLOCKS + FileBlock.DIR_INODE + ALIAS)
-    put64(data + 16, u64(old + File.F_PATH_DENTRY))
-    put64(data + 24, slot + Slot.USER_NS + ALIAS)
-    put64(data + 32, slot + Slot.FILE_BLOCKS + FILE_BLOCK_SIZE + FileBlock.DIR_INODE + ALIAS)
-    put64(data + 40, u64(new + File.F_PATH_DENTRY))
-    put32(data + 56, flags)
-    put64(slot + Slot.REGS + Reg.DI, data + ALIAS)
+    path_file_object(slot, 0, path, 0, 0)
+    path_file_object(slot, 1, new_path, 0, 0)
+    old = slot + Slot.FILE_BLOCKS
+    put64(slot + Slot.REGS + Reg.DI, put_rename_data(slot, old, old + FILE_BLOCK_SIZE, flags))
     return 0
 
 

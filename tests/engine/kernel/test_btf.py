@@ -49,6 +49,7 @@ def offsets(name: str) -> dict[str, int]:
         ("vfsmount", layout.VfsMount, set()),
         ("kernel_clone_args", CloneArgs, set()),
         ("pt_regs", Reg, set()),
+        ("renamedata", layout.RenameData, set()),
     ],
 )
 def test_offsets_are_those_of_the_layout(name: str, enum: type[IntEnum], unlisted: set[str]) -> None:

@@ -61,9 +61,9 @@ def test_nesting() -> None:
     assert depths == list(range(6))
 
 
-def test_only_vfs_open_waits_for_the_result() -> None:
+def test_what_waits_for_the_result() -> None:
     deferred = {call.function.name for nr in range(NR_SYSCALLS) for call in calls_of(nr) if call.deferred}
-    assert deferred == {"vfs_open"}
+    assert deferred == {"vfs_open", "vfs_unlink", "vfs_rmdir", "vfs_mkdir", "vfs_rename"}
 
 
 def test_operations() -> None:
