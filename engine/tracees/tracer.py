@@ -30,6 +30,8 @@ from engine.tracees.threads import find
 
 __all__ = ["Tracer"]
 
+_Job = tuple[Callable[[], None], Future[None]]
+
 _STOP_PATIENCE = 1.0
 """Seconds that `stop` gives the tracees to be let go one by one, before the kernel does it for all."""
 _RING = struct.pack("qqqq", 0, 1_000_000, 0, 1)
@@ -63,7 +65,7 @@ class Tracer:
         self._handlers = handlers
         self._region = Region("bpf-tracees", ST_SIZE + INDEX_SLOTS * 4 + MAX_THREADS * REC_SIZE)
         self._st = self._region.address
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._running = False
         self._thread: threading.Thread | None = None
@@ -115,22 +117,44 @@ class Tracer:
         poke64(st + St.TRACER, tid)
         self._running = True
         ready.set_result(None)
-        while self._running:
-            if trace_loop(st) == Reason.NO_TRACEES:
-                self._jobs.get()()
-            xchg32(st + St.COMMANDS, 0)
-            self._run_jobs()
-        delete_timer(timer)
-        if schedstat >= 0:
-            os.close(schedstat)
+        try:
+            while self._running:
+                if trace_loop(st) == Reason.NO_TRACEES:
+                    self._do(self._jobs.get())
+                xchg32(st + St.COMMANDS, 0)
+                while (job := self._next_job()) is not None:
+                    self._do(job)
+        finally:
+            self._refuse_jobs()
+            delete_timer(timer)
+            if schedstat >= 0:
+                os.close(schedstat)
 
-    def _run_jobs(self) -> None:
-        while True:
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                return
-            job()
+    def _next_job(self) -> _Job | None:
+        try:
+            return self._jobs.get_nowait()
+        except queue.Empty:
+            return None
+
+    def _do(self, job: _Job) -> None:
+        """Do what was asked. Anything but a KernelError is a fault of ours and ends the thread."""
+        action, answer = job
+        try:
+            action()
+        except KernelError as error:
+            answer.set_exception(error)
+        except BaseException as error:
+            answer.set_exception(error)
+            raise
+        else:
+            answer.set_result(None)
+
+    def _refuse_jobs(self) -> None:
+        """Nobody will do them any more."""
+        with self._lock:
+            self._running = False
+            while (job := self._next_job()) is not None:
+                job[1].set_exception(KernelError(errno.ESRCH, "the tracer has ended"))
 
     def _know_place(self, tid: int) -> int:
         """Note where and how this thread runs; returns the descriptor of its schedstat, or -1."""
@@ -148,22 +172,13 @@ class Tracer:
 
     # Other threads
 
-    def _ask(self, job: Callable[[], None]) -> None:
-        """Have the tracer thread do `job`, wait until it has, and raise what it raised."""
+    def _ask(self, action: Callable[[], None]) -> None:
+        """Have the tracer thread do something, wait until it has, and raise what it raised."""
         answer: Future[None] = Future()
-
-        def run() -> None:
-            try:
-                job()
-            except KernelError as error:
-                answer.set_exception(error)
-            else:
-                answer.set_result(None)
-
         with self._lock:
             if not self._running:
                 raise KernelError(errno.ESRCH, "the tracer is not running")
-            self._jobs.put(run)
+            self._jobs.put((action, answer))
             xchg32(self._st + St.COMMANDS, 1)
             ring(self._st)
         answer.result()
