@@ -107,12 +107,12 @@ class _Dump:
                 raise _Unsupported
 
     def _int(self, record: Int, at: int, bits: int) -> None:
-        odd = record.encoding == Encoding.NONE and record.bits not in (8, 16, 32, 64, 128)
+        odd = record.encoding in (Encoding.NONE, Encoding.SIGNED) and record.bits not in (8, 16, 32, 64, 128)
         if bits or record.offset or record.bits & 7 or odd:
             total = bits + record.offset
             self._bitfield(at + total // 8, total & 7, record.bits)
             return
-        raw = self._data[at : at + record.bits // 8]
+        raw = self._data[at : at + max(1, record.bits // 8)]
         if record.bits == 128:
             self.out.append(f'"0x{int.from_bytes(raw, "little"):x}"')
         elif record.encoding == Encoding.CHAR:

@@ -10,7 +10,11 @@ from collections.abc import Callable
 import pytest
 
 from engine.abi.bpf import Cmd
+from engine.btf import Btf
 from engine.btf.build import BtfBuilder
+from engine.btf.decl import signature, type_text
+from engine.btf.jsondump import json_value
+from engine.btf.show import show_value
 from engine.btf.types import (
     Array,
     DeclTag,
@@ -26,6 +30,7 @@ from engine.btf.types import (
     Var,
 )
 from engine.btf.verify import ENOTSUPP, BtfError, verify, verify_blob
+from engine.errors import KernelError
 from tests.engine.btf.shapes import SHAPES, make
 from tests.engine.btf.test_parse import everything
 from tests.kernel_oracle import bpf, kernel_unavailable
@@ -193,3 +198,33 @@ def test_nothing_passes_that_the_kernel_refuses() -> None:
         assert ours or not theirs, log
         agreed += bool(ours) == bool(theirs)
     assert agreed > 1960
+
+
+def _print_all(btf: Btf, rnd: random.Random) -> int:
+    """Print a value of every small type in all ways; how many there were."""
+    printed = 0
+    for type_id in range(1, len(btf)):
+        type_text(btf, type_id)
+        signature(btf, type_id)
+        try:
+            size = btf.size_of(type_id)
+        except KernelError:
+            continue
+        if size <= 4096:
+            value = rnd.randbytes(size)
+            show_value(btf, type_id, value)
+            json_value(btf, type_id, value)
+            printed += 1
+    return printed
+
+
+def test_what_is_verified_can_be_printed() -> None:
+    rnd = random.Random(4)
+    printed = 0
+    for _ in range(2000):
+        try:
+            btf, _ = verify_blob(_changed(rnd))
+        except BtfError:
+            continue
+        printed += _print_all(btf, rnd)
+    assert printed > 1000
