@@ -32,7 +32,7 @@ from engine.verifier.tnum import (
     tnum_xor,
 )
 
-__all__ = ["alu", "byte_swap", "sign_extend", "truncate", "zext32"]
+__all__ = ["RULES", "alu", "byte_swap", "sign_extend", "truncate", "zext32"]
 
 _U32_RANGE = (0, U32_MAX)
 _S32_RANGE = (S32_MIN, S32_MAX)
@@ -249,7 +249,7 @@ def _arsh(a: Bounds, b: Bounds, is32: bool) -> _Raw:
     return (v, m, a.smin >> n, a.smax >> n, *_U64_RANGE, *_S32_RANGE, *_U32_RANGE)
 
 
-_OPS: dict[int, _Op] = {
+RULES: dict[int, _Op] = {
     0x00: _add,
     0x10: _sub,
     0x20: _mul,
@@ -261,6 +261,7 @@ _OPS: dict[int, _Op] = {
     0xA0: _xor,
     0xC0: _arsh,
 }
+"""The transfer function of each operation that tells something."""
 _SHIFTS = frozenset((0x60, 0x70, 0xC0))
 
 
@@ -270,7 +271,7 @@ def alu(op: int, a: Bounds, b: Bounds, is32: bool) -> Bounds:
     Division and modulo give nothing, as in the kernel; so does a shift by an amount that is unknown or too
     large.
     """
-    transfer = _OPS.get(op)
+    transfer = RULES.get(op)
     if transfer is None:
         return UNKNOWN
     if op in _SHIFTS:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.differential import campaigns
+from tests.differential.soundness import check_programs
 from tests.differential.verdicts import Agreement
 from tests.kernel_oracle import kernel_unavailable
 
@@ -38,8 +39,14 @@ def main() -> int:
         agreement = run()
         print(agreement.table(title), flush=True)
         laxer += agreement.counts["laxer"]
-    print(f"engine-laxer: {laxer}")
-    return 1 if laxer else 0
+    print(f"engine-laxer: {laxer}", flush=True)
+    found = check_programs(seed, count)
+    print(
+        f"soundness: {found.programs} programs, {found.accepted} accepted, {found.runs} runs, "
+        f"{len(found.violations)} violations"
+    )
+    print("\n".join(found.violations))
+    return 1 if laxer or found.violations else 0
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ class Both:
     def outcome(self) -> str:
         """`accept`, `reject`, `stricter` or `laxer`, as the engine compares.
 
-        `later`: the kernel verified the program and refused it then (its program array belongs to another type).
+        `later`: the kernel verified the program and refused it then (its program array belongs to another
+        type).
         """
         if self.kernel and self.kernel_log.startswith("processed"):
             return "later"
