@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from engine.abi.bpf import MapCreateFlag, MapType
 from engine.env import poke32, poke64
+from engine.errors import KernelError
 from engine.jit.lang import Native
 from engine.maps.base import BATCH_BYTES, Batch, Map, check_result
 from engine.maps.bucket import BUCKETS_PER_PAGE_SHIFT, Table
@@ -179,26 +180,40 @@ class HashMap(Map):
         check_result(take(self.address, ctypes.addressof(buffer), ctypes.addressof(out), size))
         return out.raw[: self.user_value_size]
 
-    def batches(self, cursor: int = 0, room: int = BATCH_BYTES) -> Iterator[Batch]:
-        """See `Map.batches`; the cursor is a bucket, and no bucket is cut."""
+    def collect(self, cursor: int, room: int, *, take: bool = False) -> tuple[int, list[tuple[bytes, bytes]]]:
+        """Whole buckets from `cursor` on that fit into `room` bytes, and where to go on; `take` removes them.
+
+        Raises KernelError ENOSPC when the first that has elements does not fit.
+        """
         key_room, size = round_up(self.key_size, 8), self.memory_value_size
         record = key_room + size
         at = ctypes.c_uint64(cursor)
-        space = max(room, record)
-        while at.value < self.nr_buckets:
-            out = ctypes.create_string_buffer(space)
-            count = htab_snapshot(self.address, ctypes.addressof(at), ctypes.addressof(out), space, size)
-            if count == -errno.ENOSPC:
-                space *= 2
+        out = ctypes.create_string_buffer(max(room, 1))
+        count = htab_snapshot(
+            self.address, ctypes.addressof(at), ctypes.addressof(out), room, size, int(take)
+        )
+        raw = out.raw[: check_result(count) * record]
+        return at.value, [
+            (raw[i : i + self.key_size], raw[i + key_room : i + key_room + self.user_value_size])
+            for i in range(0, len(raw), record)
+        ]
+
+    def batches(self, cursor: int = 0, room: int = BATCH_BYTES) -> Iterator[Batch]:
+        """See `Map.batches`; the cursor is a bucket, and no bucket is cut."""
+        while cursor < self.nr_buckets:
+            try:
+                cursor, batch = self.collect(cursor, room)
+            except KernelError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                room *= 2
                 continue
-            raw = out.raw[: count * record]
-            yield (
-                at.value,
-                [
-                    (raw[i : i + self.key_size], raw[i + key_room : i + key_room + self.user_value_size])
-                    for i in range(0, len(raw), record)
-                ],
-            )
+            yield cursor, batch
+
+    @property
+    def record_room(self) -> int:
+        """Bytes that one element takes in `collect`."""
+        return round_up(self.key_size, 8) + self.memory_value_size
 
 
 class PercpuHashMap(HashMap):

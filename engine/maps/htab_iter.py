@@ -3,7 +3,7 @@
 import errno
 
 from engine.env import Env
-from engine.jit.lang import call, load_acquire64, memcpy, native, put64, u8, u32, u64
+from engine.jit.lang import call, load_acquire64, memcpy, native, put32, put64, u8, u32, u64
 from engine.maps.bucket import (
     BUCKETS_PER_PAGE_SHIFT,
     LINK,
@@ -15,7 +15,7 @@ from engine.maps.bucket import (
 from engine.maps.header import MapHdr
 from engine.maps.htab import value_off
 from engine.maps.keys import hash_key
-from engine.maps.pool import Elem
+from engine.maps.pool import Elem, pool_give
 from engine.maps.values import copy_value
 
 __all__ = ["htab_for_each", "htab_next_key", "htab_snapshot", "next_used_bucket", "percpu_htab_for_each"]
@@ -106,12 +106,13 @@ def percpu_htab_for_each(env: int, map: int, callback: int, ctx: int) -> int:
 
 
 @native
-def htab_snapshot(map: int, cursor: int, out: int, room: int, value_size: int) -> int:
+def htab_snapshot(map: int, cursor: int, out: int, room: int, value_size: int, take: int) -> int:
     """Copy whole buckets from the u64 at `cursor` on into `out`, and move it on; how many elements.
 
     Each is its key rounded up to words and `value_size` bytes, which is in whole words too. Each bucket is
-    copied under its lock. Stops when the next one does not fit into `room` bytes (-ENOSPC if that is the
-    first) and after at most 65536 buckets; the cursor is the number of buckets at the end.
+    copied, and with `take` emptied, under its lock. Stops when the next one does not fit into `room` bytes
+    (-ENOSPC if that is the first) and after at most 65536 buckets; the cursor is the number of buckets at the
+    end.
     """
     key_size = u32(map + MapHdr.KEY_SIZE)
     offset = value_off(key_size)
@@ -135,12 +136,15 @@ def htab_snapshot(map: int, cursor: int, out: int, room: int, value_size: int) -
         link = first
         while link & LINK:
             elem = link & ~7
+            link = u64(elem + Elem.NEXT)
             to = out + count * record
             memcpy(to, elem + Elem.KEY, offset - Elem.KEY)
             copy_value(map, to + offset - Elem.KEY, elem + offset, value_size)
             count += 1
-            link = u64(elem + Elem.NEXT)
-        bucket_unlock(bucket, first)
+            if take:
+                put32(elem + Elem.STATE, 0)
+                pool_give(map, elem)
+        bucket_unlock(bucket, 0 if take else first)
         budget -= 1
         at = next_used_bucket(map, at + 1)
     put64(cursor, at)

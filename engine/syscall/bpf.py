@@ -6,7 +6,7 @@ from collections.abc import Callable
 from engine.abi.bpf import Cmd
 from engine.errors import KernelError
 from engine.machine import Machine
-from engine.syscall import elems, mapcmds
+from engine.syscall import batch, elems, mapcmds
 from engine.syscall.attr import Attr, read_attr
 from engine.syscall.caller import BpfCaller
 
@@ -22,6 +22,10 @@ COMMANDS: dict[Cmd, Command] = {
     Cmd.MAP_GET_NEXT_KEY: elems.get_next_key,
     Cmd.MAP_LOOKUP_AND_DELETE_ELEM: elems.lookup_and_delete_elem,
     Cmd.MAP_FREEZE: mapcmds.map_freeze,
+    Cmd.MAP_LOOKUP_BATCH: batch.lookup_batch,
+    Cmd.MAP_LOOKUP_AND_DELETE_BATCH: batch.lookup_and_delete_batch,
+    Cmd.MAP_UPDATE_BATCH: batch.update_batch,
+    Cmd.MAP_DELETE_BATCH: batch.delete_batch,
     Cmd.MAP_GET_NEXT_ID: mapcmds.map_get_next_id,
     Cmd.MAP_GET_FD_BY_ID: mapcmds.map_get_fd_by_id,
 }

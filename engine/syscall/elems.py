@@ -17,16 +17,24 @@ from engine.syscall.attr import Attr
 from engine.syscall.caller import BpfCaller
 from engine.syscall.mapcmds import get_map
 
-__all__ = ["delete_elem", "get_next_key", "lookup_and_delete_elem", "lookup_elem", "update_elem"]
+__all__ = [
+    "access",
+    "delete_elem",
+    "get_next_key",
+    "lookup_and_delete_elem",
+    "lookup_elem",
+    "put_elem",
+    "update_elem",
+]
 
 _LOCK = int(UpdateFlag.F_LOCK)
 _KEY, _VALUE, _FLAGS = 8, 16, 24
 _QUEUES = (MapType.QUEUE, MapType.STACK, MapType.BLOOM_FILTER)
 
 
-def _access(caller: BpfCaller, attr: Attr, *, read: bool = False, write: bool = False) -> Map:
+def access(caller: BpfCaller, fd: int, *, read: bool = False, write: bool = False) -> Map:
     """The map of a call that reads or writes it. EPERM where descriptor or freezing forbid it."""
-    found, file = get_map(caller, attr.s32(0))
+    found, file = get_map(caller, fd)
     if read and not file.readable:
         raise KernelError(errno.EPERM, "the descriptor is write-only")
     if write and (not file.writable or found.frozen):
@@ -54,7 +62,7 @@ def lookup_elem(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
     flags = attr.u64(_FLAGS)
     if flags & ~_LOCK:
         raise KernelError(errno.EINVAL, f"bad flags {flags:#x}")
-    used = _access(caller, attr, read=True)
+    used = access(caller, attr.s32(0), read=True)
     _refuse_lock(used, flags)
     key = _key(caller, used, attr.u64(_KEY))
     if isinstance(used, BloomFilterMap):
@@ -66,14 +74,8 @@ def lookup_elem(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
     return 0
 
 
-def update_elem(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
-    """BPF_MAP_UPDATE_ELEM. EEXIST, ENOENT, E2BIG, EINVAL, EPERM."""
-    attr.check_end(32)
-    flags = attr.u64(_FLAGS)
-    used = _access(caller, attr, write=True)
-    _refuse_lock(used, flags)
-    key = _key(caller, used, attr.u64(_KEY))
-    value = caller.memory.read(attr.u64(_VALUE), used.user_value_size)
+def put_elem(caller: BpfCaller, used: Map, key: bytes, value: bytes, flags: int) -> None:
+    """`bpf_map_update_value`: the value may be a descriptor."""
     if isinstance(used, ObjectArray | HashOfMaps):
         if isinstance(used, ObjectArray):
             used.refuse_update(key, flags)
@@ -83,13 +85,23 @@ def update_elem(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
         used.push(value, flags)
     else:
         used.update(key, value, flags)
+
+
+def update_elem(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
+    """BPF_MAP_UPDATE_ELEM. EEXIST, ENOENT, E2BIG, EINVAL, EPERM."""
+    attr.check_end(32)
+    flags = attr.u64(_FLAGS)
+    used = access(caller, attr.s32(0), write=True)
+    _refuse_lock(used, flags)
+    key = _key(caller, used, attr.u64(_KEY))
+    put_elem(caller, used, key, caller.memory.read(attr.u64(_VALUE), used.user_value_size), flags)
     return 0
 
 
 def delete_elem(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
     """BPF_MAP_DELETE_ELEM. ENOENT, EINVAL."""
     attr.check_end(16)
-    used = _access(caller, attr, write=True)
+    used = access(caller, attr.s32(0), write=True)
     used.delete(_key(caller, used, attr.u64(_KEY)))
     return 0
 
@@ -97,7 +109,7 @@ def delete_elem(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
 def get_next_key(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
     """BPF_MAP_GET_NEXT_KEY: writes the key after `key`, the first one where that is null. ENOENT."""
     attr.check_end(24)
-    used = _access(caller, attr, read=True)
+    used = access(caller, attr.s32(0), read=True)
     address = attr.u64(_KEY)
     key = _key(caller, used, address) if address else None
     caller.memory.write(attr.u64(_VALUE), used.next_key(key))
@@ -110,7 +122,7 @@ def lookup_and_delete_elem(machine: Machine, caller: BpfCaller, attr: Attr) -> i
     flags = attr.u64(_FLAGS)
     if flags & ~_LOCK:
         raise KernelError(errno.EINVAL, f"bad flags {flags:#x}")
-    used = _access(caller, attr, read=True, write=True)
+    used = access(caller, attr.s32(0), read=True, write=True)
     if flags and used.type in _QUEUES:
         raise KernelError(errno.EINVAL, "queues take no flags")
     _refuse_lock(used, flags)
