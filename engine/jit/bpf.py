@@ -19,8 +19,9 @@ from engine.verifier import PtrClass, Subprog, Verified
 
 __all__ = ["Code", "bpf_assembly", "compile_bpf", "module_text"]
 
-_LARGE = 4096
-"""Instructions beyond which less optimisation keeps the time to load in bounds."""
+_LARGE, _HUGE = 4096, 10_000
+"""Instructions beyond which less optimisation, and then none, keeps the time to load in bounds: for twice the
+code LLVM takes more than twice as long."""
 _MAY_GOTO_LOOPS = 8 << 20
 """Iterations after which `may_goto` leaves its loop (BPF_MAX_LOOPS, include/linux/bpf.h)."""
 _PARAMETERS = ["a1", "a2", "a3", "a4", "a5", "env"]
@@ -62,7 +63,8 @@ def bpf_assembly(verified: Verified, helpers: Mapping[int, HelperLike]) -> str:
 
 
 def _level(verified: Verified) -> int:
-    return 2 if len(verified.insns) <= _LARGE else 1
+    count = len(verified.insns)
+    return 2 if count <= _LARGE else 1 if count <= _HUGE else 0
 
 
 def module_text(unit: Unit) -> str:
