@@ -83,8 +83,10 @@ class Env(IntEnum):
     """u64, bytes of the tracepoint record that a handler is called with."""
     PRANDOM = 168
     """u64, state of bpf_get_prandom_u32; 0: seeded at first use."""
-    LIGHT = 168
+    LIGHT = 176
     """u64, not 0: nobody follows pointers of this hit, so kernel objects need not be filled."""
+    CALL_ARGS = 184
+    """u64, at a return: host address of the six words that the function was called with."""
     PRIVATE = 256
     """256 bytes for the owner of the runner."""
     RESERVED = 512

@@ -33,10 +33,12 @@ from engine.probes.layout import (
 from engine.probes.regs import PT_REGS_SIZE, TRAMPOLINE, Reg
 from engine.runlock import run_lock, run_unlock
 
-__all__ = ["fire_frame", "fire_returns", "run_handler"]
+__all__ = ["SPILLED", "fire_frame", "fire_returns", "run_handler"]
 
 _KERNEL_CS, _KERNEL_SS, _EFLAGS = 0x10, 0x18, 0x246
 _STACK_STEP = 128
+SPILLED = 48
+"""Bytes below the return address where a call's six arguments are kept."""
 
 
 @native
@@ -68,6 +70,19 @@ def _kernel_regs(regs: int, ip: int, sp: int) -> int:
     put64(regs + Reg.SP, sp)
     put64(regs + Reg.SS, _KERNEL_SS)
     put64(regs + Reg.ORIG_AX, -1)
+    return 0
+
+
+@native
+def _spill(regs: int, stack: int) -> int:
+    """Keep the arguments in the function's own part of the stack, for those who ask at its return."""
+    to = stack - SPILLED
+    put64(to, u64(regs + Reg.DI))
+    put64(to + 8, u64(regs + Reg.SI))
+    put64(to + 16, u64(regs + Reg.DX))
+    put64(to + 24, u64(regs + Reg.CX))
+    put64(to + 32, u64(regs + Reg.R8))
+    put64(to + 40, u64(regs + Reg.R9))
     return 0
 
 
@@ -137,6 +152,7 @@ def fire_frame(env: int, slot: int, retval: int, frame: int) -> int:
     for i in range(u64(probes)):
         rec = u64(probes + 8 + i * 8)
         if u64(rec + Rec.IS_RETURN):
+            _spill(regs, stack)
             _push_return(slot, frame, rec, stack)
         else:
             run_handler(env, regs, rec)
@@ -171,6 +187,7 @@ def _fire_return(env: int, slot: int, retval: int, at: int) -> int:
     put64(regs + Reg.AX, _return_value(env, slot, retval, at))
     put64(env + Env.FUNC, u64(at + Instance.FUNC))
     put64(env + Env.RET_IP, u64(at + Instance.RET_IP))
+    put64(env + Env.CALL_ARGS, stack - SPILLED)
     run_lock(env)
     run_handler(env, regs, rec)
     run_unlock(env)
