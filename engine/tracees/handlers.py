@@ -13,7 +13,7 @@ __all__ = ["PROBES", "Handlers"]
 class Handlers:
     """What the tracer calls, on its thread, without the GIL. The tracee is stopped meanwhile.
 
-    `wanted(env, nr)` is asked at each system call of x86-64 numbered below 512. If it says so, `enter(env,
+    `wanted(env, nr)` is asked at each system call of x86-64, whatever its number. If it says so, `enter(env,
     uregs)` is called with the tracee's struct user_regs_struct, and if that returns non-zero, then
     `exit(env, uregs, retval)` when the call returns.
     """

@@ -67,7 +67,7 @@ class St(IntEnum):
     STOPPING = 80
     """u64, not 0: every new thread is let go at once."""
     WANTED = 88
-    """u64, native fn(env, nr): whether anybody wants system call `nr` (below 512)."""
+    """u64, native fn(env, nr): whether anybody wants system call `nr`."""
     ENTER = 96
     """u64, native fn(env, uregs): it is entered; returns whether its return is wanted."""
     EXIT = 104

@@ -8,10 +8,12 @@ FORK ...      a new thread, which reports itself too, perhaps before this
 EXIT          the thread is about to end; only while that is an event
 """
 
+from engine.env import Ctl
 from engine.jit.lang import (
     atomic_add64,
     c_call,
     call,
+    load_acquire64,
     memcpy,
     native,
     put32,
@@ -98,7 +100,8 @@ def _fire_exit(st: int, rec: int, nr: int) -> int:
     regs = st + St.UREGS
     describe(st, rec, monotonic())
     # rt_sigreturn and execve have replaced it; handlers go by the number that was entered.
-    put64(regs + UserRegs.ORIG_AX, nr)
+    if nr < _SYSCALL_LIMIT:
+        put64(regs + UserRegs.ORIG_AX, nr)
     atomic_add64(st + St.EVENTS, 1)
     return call(u64(st + St.EXIT), u64(st + St.ENV), regs, u64(regs + UserRegs.AX))
 
@@ -158,10 +161,9 @@ def _entered_by_info(st: int) -> int:
 def _on_entry(st: int, rec: int, nr: int, loaded: int) -> int:
     """System call `nr` (any word) is entered; `loaded`: its registers are in St.UREGS."""
     put32(rec + Rec.PHASE, Phase.EXIT)
-    put32(rec + Rec.NR, _SYSCALL_LIMIT)
+    put32(rec + Rec.NR, nr if ult(nr, _SYSCALL_LIMIT) else _SYSCALL_LIMIT)
     wanted = 0
-    if ult(nr, _SYSCALL_LIMIT):
-        put32(rec + Rec.NR, nr)
+    if nr != -1:
         wanted = call(u64(st + St.WANTED), u64(st + St.ENV), nr)
     hits = u64(st + St.HITS)
     put64(st + St.HITS, hits - (hits >> 5) + (_HIT >> 5 if wanted else 0))
@@ -189,9 +191,15 @@ def _on_syscall(st: int, rec: int, interrupted: int) -> int:
     op = _ask(st, rec)
     if op == InfoOp.ENTRY:
         return _on_entry(st, rec, _entered_by_info(st), 0)
-    if interrupted and _load_regs(st, rec) == 0:
-        # The return of a call that was entered unobserved.
-        restart(st, u32(rec + Rec.TID))
+    # The return of a call that was entered unobserved, or of a new thread from the call that made it.
+    wanted = 0
+    if op == InfoOp.EXIT and u32(st + St.INFO + Info.ARCH) == AUDIT_ARCH_X86_64:
+        wanted = load_acquire64(u64(st + St.CTL) + Ctl.EXIT_SITES)
+    if (interrupted or wanted) and _load_regs(st, rec) == 0:
+        if interrupted:
+            restart(st, u32(rec + Rec.TID))
+        if wanted:
+            _fire_exit(st, rec, _SYSCALL_LIMIT)
     return resume(st, rec, 0)
 
 
