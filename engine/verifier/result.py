@@ -112,3 +112,4 @@ class Verified:
     log: str = ""
     stats: VerifierStats = field(default_factory=VerifierStats)
     max_pkt_offset: int = 0
+    max_ctx_offset: int = 0

@@ -57,6 +57,7 @@ def _run(spec: ProgSpec, log: Log) -> Verified:
         log.text,
         VerifierStats(env.insn_processed, env.max_states_per_insn, env.total_states, env.peak_states),
         env.max_pkt_offset,
+        env.max_ctx_offset,
     )
 
 
