@@ -10,6 +10,7 @@ from engine.kernel.tracepoints import tracepoints
 from engine.loader.secname import SecName
 from engine.machine import Machine
 from engine.probes.probe import Probe
+from engine.probes.tracing import register_tracing
 from engine.progs import Prog, run_prog
 
 __all__ = ["Link", "attach"]
@@ -63,6 +64,11 @@ def _raw_tracepoint(machine: Machine, prog: Prog, target: str) -> Probe:
     raise KernelError(errno.ENOENT, f"no raw tracepoint {target}")
 
 
+def _tracing(machine: Machine, prog: Prog, target: str) -> Probe:
+    """The function is the one that the program was loaded for."""
+    return register_tracing(machine, prog)
+
+
 _KINDS: dict[str, Callable[[Machine, Prog, str], Probe]] = {
     "kprobe": partial(_kprobe, ret=False),
     "kretprobe": partial(_kprobe, ret=True),
@@ -73,6 +79,7 @@ _KINDS: dict[str, Callable[[Machine, Prog, str], Probe]] = {
     "raw_tracepoint": _raw_tracepoint,
     "raw_tp": _raw_tracepoint,
     "tp_btf": _raw_tracepoint,
+    **dict.fromkeys(("fentry", "fentry.s", "fexit", "fexit.s"), _tracing),
 }
 
 
