@@ -86,7 +86,7 @@ class TraceFile(File):
     def pieces(self, copy: TraceBuffer) -> Iterator[bytes]:
         """Header, then the records of `copy` in batches, as text."""
         source = self.context.buffer
-        entries, written = source.entries(self.cpu), source.written(self.cpu)
+        entries, written = source.entries(), source.written()
         yield header(self.context, entries, written).encode("latin-1")
         if self.context.options["latency-format"]:
             yield self._output.latency(list(self._all(copy)), self.context.start_ns).encode("latin-1")

@@ -13,6 +13,7 @@ from tracefs.ring_layout import Buf
 
 __all__ = ["TracePipe"]
 
+_PAGE = 4096
 _BATCH = 512
 _LINE = 256
 """Bytes that a line is taken to have when it is decided how many records to consume for a read."""
@@ -25,19 +26,28 @@ class _PipeHandle(Handle):
         self._file = file
         self._nonblock = nonblock
         self._rest = b""
+        self._cut = False
+        """Whether a line was begun by the last read."""
         self._has_read = False
         self._released = False
 
     def read(self, offset: int, size: int) -> bytes:
-        """What there is, at most `size` bytes; a line is cut where `size` ends, the next read has the rest.
+        """What there is, at most `size` bytes; the next read has the rest.
 
+        A line is cut only for a buffer below a page, or one that is longer than the buffer.
         Ends (b"") when recording was stopped and everything has been read. Raises WouldBlock.
         """
         if size == 0:
             return b""
         if not self._rest:
             self._rest = self._take(size)
-        text, self._rest = self._rest[:size], self._rest[size:]
+        elif not self._cut:
+            self._rest += self._more(size - len(self._rest))
+        end = size
+        if size >= _PAGE and len(self._rest) > size:
+            end = self._rest.rfind(b"\n", 0, size) + 1 or size
+        text, self._rest = self._rest[:end], self._rest[end:]
+        self._cut = not text.endswith(b"\n")
         return text
 
     def _take(self, size: int) -> bytes:
@@ -47,10 +57,14 @@ class _PipeHandle(Handle):
                 return b""
             raise WouldBlock(file.context.waiting)
         self._has_read = True
+        return self._more(size)
+
+    def _more(self, size: int) -> bytes:
+        """Lines of records that are there, until they have `size` bytes."""
         text = b""
         while len(text) < size:
             limit = min(_BATCH, max(1, (size - len(text)) // _LINE))
-            lines = file.take(limit)
+            lines = self._file.take(limit)
             if not lines:
                 break
             text += lines

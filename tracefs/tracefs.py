@@ -24,7 +24,7 @@ from tracefs.output import Output
 from tracefs.pids import PidList
 from tracefs.readme import README
 from tracefs.ring_layout import Buf
-from tracefs.set_event import SetEvent
+from tracefs.set_event import SetEvent, available_events
 from tracefs.trace_file import TraceFile
 from tracefs.trace_pipe import TracePipe
 from tracefs.tracepoint import add_tracepoints
@@ -114,7 +114,6 @@ class Tracefs:
         context, kprobes = self.context, self.kprobes
         pids, notrace = self._pids
         buffer = BufferFiles(context)
-        set_event = SetEvent(context, self.events)
         errors = context.errors
         functions = "".join(f"{name}\n" for name in context.machine.kernel.available_filter_functions())
         dynamic = TextFile(0o640, kprobes.text, kprobes.write, truncated=kprobes.clear)
@@ -122,7 +121,7 @@ class Tracefs:
             0o700,
             {
                 "README": TextFile(0o440, lambda: README),
-                "available_events": TextFile(0o440, set_event.available),
+                "available_events": TextFile(0o440, lambda: available_events(self.events)),
                 "available_filter_functions": TextFile(0o440, lambda: functions),
                 "available_tracers": TextFile(0o440, lambda: "nop\n"),
                 "buffer_size_kb": TextFile(0o640, buffer.buffer_size_kb, buffer.store_buffer_size_kb),
@@ -141,7 +140,7 @@ class Tracefs:
                     0o640, buffer.saved_cmdlines_size, buffer.store_saved_cmdlines_size
                 ),
                 "saved_tgids": TextFile(0o440, buffer.saved_tgids),
-                "set_event": TextFile(0o640, set_event.text, set_event.write, truncated=set_event.clear),
+                "set_event": SetEvent(0o640, context, self.events),
                 "set_event_notrace_pid": TextFile(
                     0o640, notrace.text, notrace.store, truncated=notrace.clear
                 ),

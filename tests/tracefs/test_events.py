@@ -134,6 +134,9 @@ def test_set_event(abc: Files) -> None:
     assert store(abc, "set_event", "kprobes:a\n") == 0
     abc.append("set_event", "!kprobes:a\n")
     assert abc.read("set_event") == ""
+    with abc.open("set_event", os.O_WRONLY) as handle:
+        assert handle.write(0, b"kprobes:a\nnosuch:x\ng:c\n") == 10
+    assert abc.read("set_event") == "kprobes:a\n"
     listed = abc.read("available_events").split()
     assert listed[:3] == ["g:c", "kprobes:b", "kprobes:a"]
     assert "ftrace:print" not in listed

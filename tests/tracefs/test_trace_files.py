@@ -139,6 +139,16 @@ def test_pipe_consumes_whole_records_and_keeps_the_rest_of_a_line(files: Files, 
     assert files.lines() == []
 
 
+def test_large_reads_give_whole_lines(files: Files) -> None:
+    for i in range(100):
+        files.append("trace_marker", f"line {i}")
+    with files.open("trace_pipe", NONBLOCK) as pipe:
+        first = pipe_read(pipe, 4096)
+        assert first.endswith("\n") and 4000 < len(first) <= 4096
+        rest = pipe_read(pipe, 1 << 20)
+        assert (first + rest).count("\n") == 100
+
+
 def test_a_second_reader_is_refused(files: Files) -> None:
     def busy(path: str) -> bool:
         try:
