@@ -9,7 +9,7 @@ where. Both are plain memory; the enums are byte offsets.
 """
 
 import ctypes
-from enum import IntEnum
+from enum import IntEnum, unique
 
 __all__ = [
     "CTL_SIZE",
@@ -35,6 +35,7 @@ RUN_LOCK_STRIDE = 64
 """Bytes from one CPU's run lock to the next: a cache line each."""
 
 
+@unique
 class Env(IntEnum):
     """Offsets in a runner's environment."""
 
@@ -93,6 +94,7 @@ class Env(IntEnum):
     """u64 count, then 31 pairs of (record, map): ring buffer records that the program has reserved."""
 
 
+@unique
 class Ctl(IntEnum):
     """Offsets in the control block."""
 

@@ -9,6 +9,7 @@ from engine.errors import KernelError
 from engine.kernel.tracepoints import tracepoints
 from engine.loader.secname import SecName
 from engine.machine import Machine
+from engine.probes.follow import program_follows_pointers
 from engine.probes.probe import Probe
 from engine.probes.tracing import register_tracing
 from engine.progs import Prog, run_prog
@@ -47,7 +48,9 @@ def _kprobe(machine: Machine, prog: Prog, target: str, ret: bool) -> Probe:
     if found is None:
         raise KernelError(errno.EINVAL, f"section '{target}' names no function")
     offset = int(found["offset"] or "0", 0)
-    return machine.probes.register(found["symbol"], None, offset, run_prog.address, prog.address, ret=ret)
+    probe = machine.probes.register(found["symbol"], None, offset, run_prog.address, prog.address, ret=ret)
+    probe.follows_pointers = program_follows_pointers(prog.insns)
+    return probe
 
 
 def _tracepoint(machine: Machine, prog: Prog, target: str) -> Probe:

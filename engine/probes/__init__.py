@@ -3,6 +3,7 @@
     registry, probe   what is registered, enabled, counted (Python)
     sites, layout     the native tables that say which system call fires what; immutable once published
     fire, events, frames, args, regs   following them: from a thread's system call to the handlers (native)
+    follow            whether a program can look into kernel objects
     vfs, vfsfire      operations on the mount itself, fired by a thread of their own
     driver            a synthetic thread, for tests and benchmarks
 
