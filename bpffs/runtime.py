@@ -36,6 +36,8 @@ class Record:
 
 
 def _candidates() -> list[str]:
+    if os.environ.get("BPFFS_RUNTIME_DIR"):
+        return [os.environ["BPFFS_RUNTIME_DIR"]]
     places = []
     if os.environ.get("XDG_RUNTIME_DIR"):
         places.append(os.path.join(os.environ["XDG_RUNTIME_DIR"], "bpffs"))
@@ -68,7 +70,10 @@ def _is_ours(path: str) -> bool:
 
 
 def runtime_dir() -> str:
-    """$XDG_RUNTIME_DIR/bpffs, /run/bpffs or /tmp/bpffs-UID, made if need be. Raises RuntimeDirError."""
+    """$BPFFS_RUNTIME_DIR, else $XDG_RUNTIME_DIR/bpffs, /run/bpffs or /tmp/bpffs-UID, made if need be.
+
+    Raises RuntimeDirError when none of them is ours alone.
+    """
     for path in _candidates():
         try:
             os.mkdir(path, 0o700)

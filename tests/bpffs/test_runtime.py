@@ -14,6 +14,7 @@ from bpffs.runtime import Record
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Records go below a directory of the test's own."""
+    monkeypatch.delenv("BPFFS_RUNTIME_DIR", raising=False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     return tmp_path / "bpffs"
 

@@ -129,7 +129,6 @@ def shell(place: Path) -> Iterator[Shell]:
     """A shell with an empty directory to mount on, and records of its own. Nothing is mounted yet."""
     need_fuse()
     runtime = place / "run"
-    runtime.mkdir(mode=0o700)
     mount = place / "m"
     mount.mkdir()
     environment = os.environ | {
@@ -137,7 +136,7 @@ def shell(place: Path) -> Iterator[Shell]:
         "B": f"{mount}/sys/fs/bpf",
         "T": f"{mount}/sys/kernel/tracing",
         "EXAMPLES": str(EXAMPLES),
-        "XDG_RUNTIME_DIR": str(runtime),
+        "BPFFS_RUNTIME_DIR": str(runtime),
         "PATH": f"{BPFFS.parent}:{os.environ['PATH']}",
         "LC_ALL": "C",
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import DEADLINE, Shell
+from tests.e2e.conftest import DEADLINE, Shell, wait_until
 
 RUN = "bpffs run -m $M --"
 
@@ -105,14 +105,17 @@ def test_the_daemon_itself_cannot_be_attached(mounted: Shell) -> None:
     assert "Operation not permitted" in outcome.err
 
 
+def children_called(pid: int, name: str) -> list[str]:
+    """Children of the process that have become the command `name`."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [child for child in children if Path(f"/proc/{child}/comm").read_text() == f"{name}\n"]
+
+
 def test_a_traced_process_is_eperm(mounted: Shell) -> None:
-    with subprocess.Popen(["strace", "-o", "/dev/null", "sleep", "30"]) as tracer:
+    with subprocess.Popen(["strace", "-I1", "-o", "/dev/null", "sleep", "30"]) as tracer:
         try:
-            children = Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children")
-            deadline = time.monotonic() + DEADLINE
-            while not children.read_text() and time.monotonic() < deadline:
-                time.sleep(0.01)
-            outcome = mounted(f"echo {children.read_text().split()[0]} > $M/procs")
+            assert wait_until(lambda: bool(children_called(tracer.pid, "sleep")))
+            outcome = mounted(f"echo {children_called(tracer.pid, 'sleep')[0]} > $M/procs")
             assert outcome.status == 1
             assert "Operation not permitted" in outcome.err
         finally:

@@ -80,11 +80,11 @@ def user(shell: Shell) -> dict[str, str]:
     if os.geteuid() != 0:
         pytest.skip("needs root to become another user")
     base = shell.mount.parent
-    for path in (shell.mount, base / "run"):
-        os.chown(path, USER, USER)
     home = base / "home"
-    home.mkdir()
-    os.chown(home, USER, USER)
+    for path in (home, base / "run"):
+        path.mkdir(mode=0o700)
+    for path in (home, base / "run", shell.mount):
+        os.chown(path, USER, USER)
     packages = next(path for path in sys.path if path.endswith("site-packages"))
     environment = shell.environment | {"HOME": str(home), "PYTHONPATH": f"{ROOT}:{packages}"}
     environment.pop("XDG_CACHE_HOME", None)
