@@ -3,7 +3,6 @@
 import errno
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from weakref import WeakKeyDictionary
 
 from engine.errors import KernelError
 from engine.kernfs import Caller, Dir, File, Node, TextFile
@@ -146,7 +145,7 @@ class EventsDir(Dir):
         self.events = events
         self._event_extra = event_extra
         self._groups: dict[str, _GroupDir] = {}
-        self._dirs: WeakKeyDictionary[TraceEvent, _EventDir] = WeakKeyDictionary()
+        self._dirs: dict[TraceEvent, _EventDir] = {}
         self._table: dict[str, File] = {
             "enable": TextFile(0o640, lambda: _group_state(events.all()), self._store),
             "header_event": TextFile(0o440, lambda: _HEADER_EVENT),
@@ -160,6 +159,8 @@ class EventsDir(Dir):
         """The directory of one event."""
         found = self._dirs.get(event)
         if found is None:
+            if len(self._dirs) > 2 * len(self.events.by_id):
+                self._dirs = {known: node for known, node in self._dirs.items() if not known.removed}
             found = self._dirs[event] = _EventDir(event, self._event_extra(event))
         return found
 

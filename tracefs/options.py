@@ -27,6 +27,7 @@ DEFAULTS = {
     "disable_on_free": False,
     "irq-info": True,
     "markers": True,
+    "event-fork": False,
     "pause-on-trace": False,
 }
 """Option -> state after mounting, in the order of trace_options."""

@@ -1,23 +1,28 @@
 """set_event_pid and set_event_notrace_pid: whose hits are recorded (kernel/trace/trace_pid.c).
 
-A native bitmap says it at the hit: bit number = thread id.
+A native bitmap says it at the hit: bit number = thread id. With option event-fork, children of listed threads
+are added to it and threads that end are taken out, natively as well.
 """
 
 import ctypes
 import errno
+import re
 
 from engine.env import poke64
 from engine.errors import KernelError
-from engine.jit.lang import native, u8, u64
+from engine.jit.lang import native, put8, u8, u32, u64
 from engine.memory import Region
+from engine.probes.probe import Probe
 from tracefs.context import Context
 from tracefs.ktext import argv_split, c_string, kstrtoul
 from tracefs.ring_layout import Buf
 
-__all__ = ["PidList", "pid_ignored"]
+__all__ = ["EventFork", "PidList", "pid_exits", "pid_forks", "pid_ignored"]
 
 _PID_MAX_LIMIT = 1 << 22
 _INT_MAX = (1 << 31) - 1
+_PARENT_PID, _CHILD_PID, _EXIT_PID = 24, 44, 24
+"""Offsets in the records of sched_process_fork and sched_process_exit."""
 
 
 @native
@@ -32,6 +37,64 @@ def pid_ignored(buffer: int, tid: int) -> int:
     return 1 if unwanted != 0 and u8(unwanted + at) & bit else 0
 
 
+@native
+def set_bit(bits: int, tid: int, on: int) -> int:
+    """Put a thread in a bitmap or take it out; there is none when `bits` is 0."""
+    if bits != 0:
+        byte = bits + ((tid & (_PID_MAX_LIMIT - 1)) >> 3)
+        bit = 1 << (tid & 7)
+        put8(byte, u8(byte) | bit if on else u8(byte) & ~bit)
+    return 0
+
+
+@native
+def follow_fork(bits: int, parent: int, child: int) -> int:
+    """A child is listed if its parent is."""
+    if bits != 0 and u8(bits + ((parent & (_PID_MAX_LIMIT - 1)) >> 3)) >> (parent & 7) & 1:
+        set_bit(bits, child, 1)
+    return 0
+
+
+@native
+def pid_forks(env: int, record: int, buffer: int) -> int:
+    """Handler of sched:sched_process_fork (`event_filter_pid_sched_process_fork`)."""
+    parent = u32(record + _PARENT_PID)
+    child = u32(record + _CHILD_PID)
+    follow_fork(u64(buffer + Buf.PIDS), parent, child)
+    follow_fork(u64(buffer + Buf.NOTRACE_PIDS), parent, child)
+    return 0
+
+
+@native
+def pid_exits(env: int, record: int, buffer: int) -> int:
+    """Handler of sched:sched_process_exit."""
+    tid = u32(record + _EXIT_PID)
+    set_bit(u64(buffer + Buf.PIDS), tid, 0)
+    set_bit(u64(buffer + Buf.NOTRACE_PIDS), tid, 0)
+    return 0
+
+
+class EventFork:
+    """Option event-fork: probes of fork and exit that keep the lists."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._probes: list[Probe] = []
+
+    def switch(self, on: bool) -> None:
+        """Follow, or stop following."""
+        probes = self._context.machine.probes
+        if on:
+            for name, handler in (("fork", pid_forks), ("exit", pid_exits)):
+                point = f"sched:sched_process_{name}"
+                buffer = self._context.buffer.address
+                self._probes.append(probes.register_tracepoint(point, handler.address, buffer))
+            probes.set_enabled(self._probes, True)
+        else:
+            probes.unregister(self._probes)
+            self._probes = []
+
+
 class PidList:
     """One of the two files. `field` is where the buffer's header points to the bitmap while there are ids."""
 
@@ -39,16 +102,20 @@ class PidList:
         self._context = context
         self._pointer = context.buffer.address + field
         self._bits: Region | None = None
-        self._pids: set[int] = set()
+        self._beyond: set[int] = set()
 
     def text(self) -> str:
         """The ids in ascending order."""
-        return "".join(f"{pid}\n" for pid in sorted(self._pids))
+        found = []
+        if self._bits is not None:
+            for byte in re.finditer(rb"[^\0]", self._bits.view):
+                found += [byte.start() * 8 + bit for bit in range(8) if byte[0][0] >> bit & 1]
+        return "".join(f"{pid}\n" for pid in [*found, *sorted(self._beyond)])
 
     def clear(self) -> None:
         """What opening with O_TRUNC does: everybody is recorded again."""
         with self._context.lock:
-            self._pids.clear()
+            self._beyond.clear()
             poke64(self._pointer, 0)
             if self._bits is not None:
                 ctypes.memset(self._bits.address, 0, self._bits.size)
@@ -71,10 +138,10 @@ class PidList:
     def _add(self, pid: int) -> None:
         if self._bits is None:
             self._bits = Region("trace-pids", _PID_MAX_LIMIT // 8)
-        self._pids.add(pid)
         if pid < _PID_MAX_LIMIT:
-            at = self._bits.address + (pid >> 3)
-            ctypes.c_uint8.from_address(at).value |= 1 << (pid & 7)
+            set_bit(self._bits.address, pid, 1)
+        else:
+            self._beyond.add(pid)
         poke64(self._pointer, self._bits.address)
 
     def close(self) -> None:

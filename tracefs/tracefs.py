@@ -21,7 +21,7 @@ from tracefs.ktext import kstrtoul_from_user
 from tracefs.markers import MarkerFile, MarkerWriter, printk_hit, static_events
 from tracefs.options import DEFAULTS, Options
 from tracefs.output import Output
-from tracefs.pids import PidList
+from tracefs.pids import EventFork, PidList
 from tracefs.readme import README
 from tracefs.ring_layout import Buf
 from tracefs.set_event import SetEvent, available_events
@@ -78,6 +78,7 @@ class Tracefs:
         options.on_change("overwrite", self.context.buffer.set_overwrite)
         options.on_change("record-cmd", self.context.cmdlines.set_on)
         options.on_change("record-tgid", self.context.cmdlines.set_tgid_on)
+        options.on_change("event-fork", EventFork(self.context).switch)
         poke64(machine.ctl + Ctl.PRINTK_PRIV, self._printk.address)
         poke64(machine.ctl + Ctl.PRINTK_FN, printk_hit.address)
         machine.progs.on_add.append(self._loaded)
@@ -99,6 +100,7 @@ class Tracefs:
         machine = self.context.machine
         machine.progs.on_add.remove(self._loaded)
         poke64(machine.ctl + Ctl.PRINTK_FN, 0)
+        self.context.options.set("event-fork", False)
         self.triggers.remove_all()
         for event in self.events.all():
             if event.can_enable:

@@ -1,12 +1,15 @@
 """set_event_pid and set_event_notrace_pid (golden 05)."""
 
+import ctypes
 import errno
 
 import pytest
 
 from engine.errors import KernelError
+from engine.jit.lang import put32
 from engine.probes.driver import Driver
 from tests.tracefs.conftest import Files
+from tracefs.pids import pid_exits, pid_forks
 
 
 def test_lists(files: Files) -> None:
@@ -23,6 +26,30 @@ def test_lists(files: Files) -> None:
             files.write(name, wrong)
         assert refused.value.errno == errno.EINVAL
         assert files.read(name) == ""
+
+
+def test_children_are_followed_with_event_fork(files: Files, driver: Driver) -> None:
+    record = (ctypes.c_uint8 * 64)()
+    address = ctypes.addressof(record)
+    buffer = files.tracefs.context.buffer.address
+
+    def fork(parent: int, child: int) -> None:
+        put32(address + 24, parent)
+        put32(address + 44, child)
+        pid_forks(driver.env, address, buffer)
+
+    files.write("set_event_pid", "100")
+    fork(100, 101)
+    fork(101, 4194303)
+    fork(7, 8)
+    assert files.read("set_event_pid") == "100\n101\n4194303\n"
+    put32(address + 24, 101)
+    pid_exits(driver.env, address, buffer)
+    assert files.read("set_event_pid") == "100\n4194303\n"
+    for on in (1, 0, 1):
+        files.write("options/event-fork", str(on))
+        wanted = {"sched:sched_process_fork", "sched:sched_process_exit"} if on else set()
+        assert files.machine.probes.armed == wanted
 
 
 def test_whose_hits_are_recorded(files: Files, driver: Driver) -> None:
