@@ -1,9 +1,10 @@
 """ELF objects: `parse_object` reads one, `load_object` creates its maps and programs on a machine.
 
-An object is taken apart without touching the machine (`ObjectSpec`), in this order: sections and symbols
-(`elf`), type information (`engine.btf`), externs, maps, functions, and programs linked of the functions that
-each reaches. Loading then creates maps, applies CO-RE relocations against the machine's kernel, and loads
-programs: all of them or nothing.
+An object is taken apart without touching the machine (`ObjectSpec`): sections and symbols (`elf`), type
+information (`engine.btf`, made fit for a kernel by `fixup` and `usable`), externs, maps (`mapdefs`,
+`datamaps`), functions, and programs linked of the functions that each reaches (`link`). Loading (`load`) then
+creates maps, applies CO-RE relocations and the addresses of this kernel (`patch`), and loads programs: all of
+them or nothing. Where the verifier stumbles over what this kernel lacks, `explain` puts that into words.
 """
 
 from engine.loader.kernelinfo import KernelInfo
