@@ -1,8 +1,8 @@
 """BTF: the type information of programs, maps and the modelled kernel.
 
-A blob is parsed once into a `Btf`, an immutable list of records (`types`) indexed by type id (`parse`). Objects
-carry blobs that no kernel takes, so what the kernel checks is a step of its own (`verify`, `resolve`), and what
-prints values relies on it. Everything else asks a `Btf`:
+A blob is parsed once into a `Btf`, an immutable list of records (`types`) indexed by type id (`parse`).
+Objects carry blobs that no kernel takes, so what the kernel checks is a step of its own (`verify`,
+`resolve`), and what prints values relies on it. Everything else asks a `Btf`:
 
     show, seqshow      values and maps as the kernel prints a pinned map
     jsondump, dump     the same as bpftool does
