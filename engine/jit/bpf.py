@@ -71,7 +71,7 @@ def module_text(unit: Unit) -> str:
     """The whole module as LLVM assembly."""
     bodies = [_Function(unit, sub, number).text() for number, sub in enumerate(unit.verified.subprogs)]
     maps = range(len(unit.verified.used_maps))
-    symbols = [f"@map.{n} = external global i8\n@map.{n}.data = external global i8" for n in maps]
+    symbols = [f"@map.{n} = external global [0 x i8]\n@map.{n}.data = external global [0 x i8]" for n in maps]
     externs = [
         f'declare i64 @"{name}"({", ".join(["i64"] * arity)}) nounwind'
         for name, arity in unit.declared.items()
