@@ -25,6 +25,7 @@ __all__ = [
     "MapSpec",
     "access_ok",
     "check_common",
+    "check_name",
     "refuse_flags",
     "refuse_unless",
 ]
@@ -105,10 +106,15 @@ def refuse_flags(spec: MapSpec, known: int) -> None:
     refuse_unless(not spec.flags & ~int(known) and access_ok(spec.flags), f"bad flags {spec.flags:#x}")
 
 
+def check_name(name: str) -> None:
+    """EINVAL for what `bpf_obj_name_cpy` does not take as the name of a map or program."""
+    good = len(name) < BPF_OBJ_NAME_LEN and _NAME.fullmatch(name)
+    refuse_unless(good, f"bad object name {name!r}")
+
+
 def check_common(spec: MapSpec) -> None:
     """What `map_create` checks before it asks the family. Raises KernelError EINVAL."""
-    name_ok = len(spec.name) < BPF_OBJ_NAME_LEN and _NAME.fullmatch(spec.name)
-    refuse_unless(name_ok, f"bad map name {spec.name!r}")
+    check_name(spec.name)
     refuse_unless(not spec.btf_key_type_id or spec.btf_value_type_id, "BTF of the key without the value's")
     refuse_unless(
         not spec.map_extra or spec.type == MapType.BLOOM_FILTER, "map_extra is not used by this type"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from engine.abi.bpf import Cmd
 from engine.errors import KernelError
 from engine.machine import Machine
-from engine.syscall import batch, elems, mapcmds
+from engine.syscall import batch, elems, info, mapcmds, progcmds
 from engine.syscall.attr import Attr, read_attr
 from engine.syscall.caller import BpfCaller
 
@@ -26,6 +26,12 @@ COMMANDS: dict[Cmd, Command] = {
     Cmd.MAP_LOOKUP_AND_DELETE_BATCH: batch.lookup_and_delete_batch,
     Cmd.MAP_UPDATE_BATCH: batch.update_batch,
     Cmd.MAP_DELETE_BATCH: batch.delete_batch,
+    Cmd.PROG_LOAD: progcmds.prog_load,
+    Cmd.PROG_TEST_RUN: progcmds.prog_test_run,
+    Cmd.PROG_GET_NEXT_ID: progcmds.prog_get_next_id,
+    Cmd.PROG_GET_FD_BY_ID: progcmds.prog_get_fd_by_id,
+    Cmd.BTF_LOAD: progcmds.btf_load,
+    Cmd.OBJ_GET_INFO_BY_FD: info.get_info_by_fd,
     Cmd.MAP_GET_NEXT_ID: mapcmds.map_get_next_id,
     Cmd.MAP_GET_FD_BY_ID: mapcmds.map_get_fd_by_id,
 }

@@ -2,10 +2,12 @@
 
 import ctypes
 import errno
+import os
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from engine.errors import KernelError
+from engine.memory import PAGE_SIZE
 
 __all__ = ["BpfCaller", "BpfFile", "FdTable", "Memory", "OwnMemory", "SimpleFds"]
 
@@ -115,3 +117,15 @@ class BpfCaller:
     memory: Memory = field(default_factory=OwnMemory)
     fds: FdTable = field(default_factory=SimpleFds)
     uid: int = 0
+    pid: int = field(default_factory=os.getpid)
+
+    def read_text(self, address: int, most: int) -> str:
+        """The NUL-terminated text at `address`, at most `most` bytes with its NUL. EFAULT."""
+        text = b""
+        while len(text) < most:
+            # No read crosses a page that the text may not reach.
+            part = min(most - len(text), PAGE_SIZE - (address + len(text)) % PAGE_SIZE)
+            text += self.memory.read(address + len(text), part)
+            if b"\0" in text:
+                return text.partition(b"\0")[0].decode("latin-1")
+        return text[: most - 1].decode("latin-1")

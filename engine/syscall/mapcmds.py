@@ -18,11 +18,19 @@ from engine.btf.fields import spin_lock_offset
 from engine.errors import KernelError
 from engine.machine import Machine
 from engine.maps import Map, MapSpec, create_map
-from engine.maps.spec import BPF_OBJ_NAME_LEN
+from engine.maps.spec import BPF_OBJ_NAME_LEN, check_name
 from engine.syscall.attr import Attr
 from engine.syscall.caller import BpfCaller, BpfFile
 
-__all__ = ["access_of", "get_map", "map_create", "map_freeze", "map_get_fd_by_id", "map_get_next_id"]
+__all__ = [
+    "access_of",
+    "get_map",
+    "map_create",
+    "map_freeze",
+    "map_get_fd_by_id",
+    "map_get_next_id",
+    "object_name",
+]
 
 _WITH_INNER = (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS)
 
@@ -43,12 +51,14 @@ def get_map(caller: BpfCaller, fd: int) -> tuple[Map, BpfFile]:
     return file.object, file
 
 
-def _name(raw: bytes) -> str:
-    """The name up to its NUL, in the kernel's Latin-1. EINVAL without a NUL; `MapSpec` checks the rest."""
+def object_name(raw: bytes) -> str:
+    """`bpf_obj_name_cpy`: the name up to its NUL, in the kernel's Latin-1. EINVAL for what is none."""
     text, found, _ = raw.partition(b"\0")
     if not found:
         raise KernelError(errno.EINVAL, "object name without end")
-    return text.decode("latin-1")
+    name = text.decode("latin-1")
+    check_name(name)
+    return name
 
 
 def _inner(caller: BpfCaller, attr: Attr) -> Map | None:
@@ -67,7 +77,7 @@ def map_create(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
         raise KernelError(errno.EINVAL, "neither struct_ops nor offloaded maps")
     if kind not in MapType.__members__.values():
         raise KernelError(errno.EINVAL, f"no map type {kind}")
-    name = _name(attr.text(28, BPF_OBJ_NAME_LEN))
+    name = object_name(attr.text(28, BPF_OBJ_NAME_LEN))
     readable, writable = access_of(flags)
     spec = MapSpec(
         MapType(kind),

@@ -173,8 +173,7 @@ def _context(env: Env, reg: Reg, regno: int, off: int, size: int, write: bool, d
     field = ctx_access(env.spec, off, size, write)
     if field is None:
         env.deny(f"invalid bpf_context access off={off} size={size}")
-    if env.spec.type == ProgType.SYSCALL:
-        env.max_ctx_offset = max(env.max_ctx_offset, off + size)
+    env.max_ctx_offset = max(env.max_ctx_offset, off + size)
     if field.native_off >= 0:
         env.ctx_rewrites[env.insn_idx] = field.native_off
     if not write and dst >= 0:

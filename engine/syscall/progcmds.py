@@ -1,0 +1,248 @@
+"""Commands that load, find and run programs (kernel/bpf/syscall.c).
+
+PROG_LOAD  +0 prog_type +4 insn_cnt +8 insns +16 license +24 log_level +28 log_size +32 log_buf
+           +40 kern_version +44 prog_flags +48 prog_name[16] +64 prog_ifindex +68 expected_attach_type
+           +72 prog_btf_fd +76 func_info_rec_size +80 func_info +88 func_info_cnt +92 line_info_rec_size
+           +96 line_info +104 line_info_cnt +108 attach_btf_id +112 attach_prog_fd +116 core_relo_cnt
+           +120 fd_array +128 core_relos +136 core_relo_rec_size +140 log_true_size
+TEST_RUN   +0 prog_fd +4 retval +8 data_size_in +12 data_size_out +16 data_in +24 data_out +32 repeat
+           +36 duration +40 ctx_size_in +44 ctx_size_out +48 ctx_in +56 ctx_out +64 flags +68 cpu
+               +72 batch_size
+"""
+
+import errno
+import struct
+
+from engine.abi.bpf import AttachType, ProgType
+from engine.btf import Btf
+from engine.errors import KernelError
+from engine.isa import Insn, PseudoSrc, decode
+from engine.machine import Machine
+from engine.maps import Map
+from engine.progs import Prog, load_prog
+from engine.progspec import FuncInfo, FuncLinkage, LineInfo, ProgSpec
+from engine.syscall.attr import Attr
+from engine.syscall.caller import BpfCaller, BpfFile
+from engine.syscall.mapcmds import object_name
+from engine.testrun import RunRequest, run_on_data
+from engine.verifier import VerifierError
+
+__all__ = [
+    "btf_load",
+    "get_prog",
+    "prog_get_fd_by_id",
+    "prog_get_next_id",
+    "prog_load",
+    "prog_test_run",
+]
+
+_MAX_INSNS = 1_000_000
+_LICENSE_LEN = 128
+_MAX_BTF = 16 << 20
+_LD_IMM64 = 0x18
+_LOG_LEVELS = 15
+_LOG_FIXED = 8
+"""BPF_LOG_FIXED: keep the beginning of a log that is too long; else its end is kept (kernel/bpf/log.c)."""
+_LOG_MAX = 0xFFFF_FFFF >> 2
+_BY_FD = (PseudoSrc.MAP_FD, PseudoSrc.MAP_VALUE)
+_BY_INDEX = (PseudoSrc.MAP_IDX, PseudoSrc.MAP_IDX_VALUE)
+_MIN_FUNC_INFO, _MIN_LINE_INFO, _MAX_RECORD = 8, 16, 252
+
+
+def get_prog(caller: BpfCaller, fd: int) -> Prog:
+    """The program behind a descriptor. EBADF; EINVAL where it is another object's."""
+    found = caller.fds.get(fd).object
+    if not isinstance(found, Prog):
+        raise KernelError(errno.EINVAL, f"descriptor {fd} is no program")
+    return found
+
+
+def _map_behind(caller: BpfCaller, fd: int) -> Map | None:
+    """The map behind a descriptor; None where there is none, which the verifier reports in its turn."""
+    try:
+        found = caller.fds.get(fd).object
+    except KernelError:
+        return None
+    return found if isinstance(found, Map) else None
+
+
+def _maps(caller: BpfCaller, insns: list[Insn]) -> dict[int, Map]:
+    """The maps that LD_IMM64 names by descriptor."""
+    wanted = {insn.imm for insn in insns if insn.code == _LD_IMM64 and insn.src in _BY_FD}
+    found = {fd: _map_behind(caller, fd) for fd in wanted}
+    return {fd: used for fd, used in found.items() if used is not None}
+
+
+def _fd_array(caller: BpfCaller, insns: list[Insn], address: int) -> list[Map]:
+    """The maps that LD_IMM64 names by index into an array of descriptors."""
+    indexes = [insn.imm for insn in insns if insn.code == _LD_IMM64 and insn.src in _BY_INDEX]
+    if not indexes or not address:
+        return []
+    raw = caller.memory.read(address, 4 * (max(indexes) + 1))
+    found = []
+    for (fd,) in struct.iter_unpack("<i", raw):
+        used = _map_behind(caller, fd)
+        if used is None:
+            raise KernelError(errno.EBADF, f"fd {fd} is not pointing to valid bpf_map")
+        found.append(used)
+    return found
+
+
+def _btf(caller: BpfCaller, fd: int) -> Btf:
+    found = caller.fds.get(fd).object
+    if not isinstance(found, Btf):
+        raise KernelError(errno.EINVAL, f"descriptor {fd} is no BTF")
+    return found
+
+
+def _records(caller: BpfCaller, attr: Attr, at: int, least: int) -> list[bytes]:
+    """Records of func_info or line_info, whose size is at `at`, address at `at + 4`, count at `at + 12`."""
+    size, address, count = attr.u32(at), attr.u64(at + 4), attr.u32(at + 12)
+    if not count:
+        return []
+    if size < least or size > _MAX_RECORD or size % 4:
+        raise KernelError(errno.EINVAL, "bad record size")
+    raw = caller.memory.read(address, size * count)
+    return [raw[i : i + least] for i in range(0, len(raw), size)]
+
+
+def _func_info(caller: BpfCaller, attr: Attr, btf: Btf) -> list[FuncInfo]:
+    from engine.btf.types import Func
+
+    found = []
+    for record in _records(caller, attr, 76, _MIN_FUNC_INFO):
+        insn_off, type_id = struct.unpack("<II", record)
+        func = btf.type(type_id)
+        if not isinstance(func, Func):
+            raise KernelError(errno.EINVAL, f"type {type_id} is no function")
+        found.append(FuncInfo(insn_off, type_id, func.name, FuncLinkage(func.linkage)))
+    return found
+
+
+def _line_info(caller: BpfCaller, attr: Attr, btf: Btf) -> list[LineInfo]:
+    found = []
+    for record in _records(caller, attr, 92, _MIN_LINE_INFO):
+        insn_off, file, text, place = struct.unpack("<IIII", record)
+        found.append(LineInfo(insn_off, btf.string(file), btf.string(text), place >> 10, place & 0x3FF))
+    return found
+
+
+def _spec(machine: Machine, caller: BpfCaller, attr: Attr) -> ProgSpec:
+    """The program that an attr describes. EINVAL, E2BIG, EFAULT, EBADF."""
+    kind, count = attr.u32(0), attr.u32(4)
+    if not 0 < count <= _MAX_INSNS:
+        raise KernelError(errno.E2BIG, f"{count} instructions")
+    if kind not in ProgType.__members__.values() or attr.u32(64):
+        raise KernelError(errno.EINVAL, f"no program type {kind}, or an offloaded one")
+    name = object_name(attr.text(48, 16))
+    insns = decode(caller.memory.read(attr.u64(8), 8 * count))
+    btf = _btf(caller, attr.s32(72)) if attr.u32(72) else None
+    attach = attr.u32(68)
+    return ProgSpec(
+        ProgType(kind),
+        insns,
+        caller.read_text(attr.u64(16), _LICENSE_LEN),
+        name,
+        _maps(caller, insns),
+        _fd_array(caller, insns, attr.u64(120)),
+        btf,
+        machine.kernel.btf,
+        _func_info(caller, attr, btf) if btf else (),
+        _line_info(caller, attr, btf) if btf else (),
+        AttachType(attach) if attach in AttachType.__members__.values() else None,
+        attr.u32(108),
+        get_prog(caller, attr.s32(112)) if attr.u32(112) else None,
+        attr.u32(44),
+        attr.u32(40),
+    )
+
+
+def _write_log(caller: BpfCaller, attr: Attr, log: str) -> None:
+    """Write the verifier's log as far as it fits, and its size. ENOSPC where it was cut."""
+    raw = log.encode(errors="replace")
+    size = attr.u32(28)
+    if attr.size >= 144:
+        caller.memory.write(attr.address + 140, struct.pack("<I", len(raw) + 1))
+    if not attr.u64(32):
+        return
+    kept = raw[: size - 1] if attr.u32(24) & _LOG_FIXED else raw[max(0, len(raw) - size + 1) :]
+    caller.memory.write(attr.u64(32), kept + b"\0")
+    if len(raw) >= size:
+        raise KernelError(errno.ENOSPC, "the log was cut")
+
+
+def prog_load(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
+    """BPF_PROG_LOAD: a descriptor of a verified, compiled program. The log goes to log_buf."""
+    attr.check_end(152)
+    level, size, buffer = attr.u32(24), attr.u32(28), attr.u64(32)
+    if level & ~_LOG_LEVELS or bool(size) != bool(buffer) or (buffer and not level) or size > _LOG_MAX:
+        raise KernelError(errno.EINVAL, "bad log")
+    spec = _spec(machine, caller, attr)
+    try:
+        prog = load_prog(machine, spec, log_level=level & ~_LOG_FIXED or level >> 3, uid=caller.uid)
+    except VerifierError as error:
+        if level:
+            _write_log(caller, attr, error.log)
+        raise
+    if level:
+        _write_log(caller, attr, prog.log)
+    return caller.fds.install(BpfFile(prog))
+
+
+def prog_get_next_id(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
+    """BPF_PROG_GET_NEXT_ID: writes the least id above start_id. ENOENT after the last."""
+    attr.check_end(8)
+    if attr.u32(0) >= 2**31 - 1:
+        raise KernelError(errno.EINVAL)
+    caller.memory.write(attr.address + 4, struct.pack("<I", machine.progs.next_id(attr.u32(0))))
+    return 0
+
+
+def prog_get_fd_by_id(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
+    """BPF_PROG_GET_FD_BY_ID. ENOENT."""
+    attr.check_end(4)
+    return caller.fds.install(BpfFile(machine.progs.get(attr.u32(0))))
+
+
+def btf_load(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
+    """BPF_BTF_LOAD: a descriptor of parsed type information. EINVAL, E2BIG."""
+    attr.check_end(40)
+    size = attr.u32(16)
+    if size > _MAX_BTF:
+        raise KernelError(errno.E2BIG, "BTF too large")
+    return caller.fds.install(BpfFile(Btf(caller.memory.read(attr.u64(0), size))))
+
+
+def _out(caller: BpfCaller, attr: Attr, data: bytes, size_at: int, address_at: int) -> bool:
+    """Write data back with its whole size (`bpf_test_finish`); whether it had to be cut."""
+    room, address = attr.u32(size_at), attr.u64(address_at)
+    kept = data[:room] if room else data
+    if address and kept:
+        caller.memory.write(address, kept)
+    caller.memory.write(attr.address + size_at, struct.pack("<I", len(data)))
+    return len(kept) < len(data)
+
+
+def prog_test_run(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
+    """BPF_PROG_TEST_RUN: writes result, mean time, packet and context. ENOSPC where the packet was cut."""
+    attr.check_end(80)
+    sizes, places = (attr.u32(40), attr.u32(44)), (attr.u64(48), attr.u64(56))
+    if any(bool(size) != bool(place) for size, place in zip(sizes, places, strict=True)):
+        raise KernelError(errno.EINVAL, "context without size, or size without context")
+    prog = get_prog(caller, attr.s32(0))
+    if attr.u32(64) or attr.u32(68) or attr.u32(72):
+        raise KernelError(errno.EINVAL, "flags are not supported")
+    data = caller.memory.read(attr.u64(16), attr.u32(8)) if attr.u32(8) else b""
+    ctx = caller.memory.read(places[0], sizes[0]) if sizes[0] else b""
+    asked = RunRequest(data, ctx, attr.u32(32), caller.pid, caller.pid)
+    result = run_on_data(machine, prog, asked)
+    cut = False
+    if result.data:
+        cut = _out(caller, attr, result.data, 12, 24)
+    if sizes[1]:
+        cut |= _out(caller, attr, result.ctx, 44, 56)
+    caller.memory.write(attr.address + 4, struct.pack("<I", result.retval))
+    caller.memory.write(attr.address + 36, struct.pack("<I", result.duration))
+    if cut:
+        raise KernelError(errno.ENOSPC, "data was cut")
+    return 0
