@@ -9,7 +9,7 @@ from engine.jit.lang import c_call, local, memcpy, native, put8, put32, put64, u
 from engine.probes.events import thread_exec, thread_exit, thread_fork, thread_killed, thread_renamed
 from engine.tracees.proc import exec_name, read_identity, tracer_of
 from engine.tracees.ptrace import Event, Request, Sig, Sys, UserRegs
-from engine.tracees.resume import request, resume
+from engine.tracees.resume import let_go, request, resume
 from engine.tracees.state import Flag, Mode, Rec, St
 from engine.tracees.task import describe, monotonic, refresh
 from engine.tracees.threads import find, insert, record
@@ -21,6 +21,7 @@ __all__ = [
     "events_wanted",
     "free_held",
     "hold_newborn",
+    "leave",
     "new_program",
     "record_of",
 ]
@@ -199,3 +200,10 @@ def ended(st: int, rec: int, code: int, alive: int) -> int:
     if killed:
         thread_killed(env, killed)
     return thread_exit(env, code)
+
+
+@native
+def leave(st: int, rec: int, signal: int) -> int:
+    """Let the thread go, and whoever waited for what it would have told."""
+    let_go(st, rec, signal)
+    return free_held(st)

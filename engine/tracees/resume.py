@@ -10,7 +10,7 @@ from engine.tracees.ptrace import EXIT_OPTIONS, OPTIONS, Errno, Request, Sys
 from engine.tracees.state import Flag, Mode, Phase, Rec, St
 from engine.tracees.threads import record, remove
 
-__all__ = ["interrupt", "interrupt_running", "let_go", "listen", "request", "resume"]
+__all__ = ["interrupt", "interrupt_running", "let_go", "listen", "load_regs", "request", "resume"]
 
 
 @native
@@ -45,6 +45,12 @@ def _follow_exits(st: int, rec: int) -> int:
         return 0
     put32(rec + Rec.FLAGS, flags ^ Flag.TELLS_EXIT)
     return request(st, Request.SETOPTIONS, u32(rec + Rec.TID), EXIT_OPTIONS if events else OPTIONS)
+
+
+@native
+def load_regs(st: int, rec: int) -> int:
+    """Read all registers into St.UREGS; 0 or a negative errno."""
+    return request(st, Request.GETREGS, u32(rec + Rec.TID), st + St.UREGS)
 
 
 @native

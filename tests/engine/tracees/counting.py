@@ -4,7 +4,7 @@ The counters live in a block at Env.PRIVATE: u64 entries[512], u64 returns[512].
 """
 
 from engine.env import Env
-from engine.jit.lang import atomic_add64, native, u64, ult, ult
+from engine.jit.lang import atomic_add64, native, u64, ult
 from engine.tracees import Handlers
 from engine.tracees.ptrace import UserRegs
 
