@@ -33,6 +33,8 @@ class BpfDir(Dir):
         self.nodes: dict[str, Node] = {}
         self.extras: dict[str, Node] = {}
         self.uploads: dict[str, File] = {}
+        self.source: tuple[str, File] | None = None
+        """Of a loaded object: suffix and file that it was loaded from."""
 
     def _touch(self) -> None:
         self.mtime_ns = self.ctime_ns = time.time_ns()
@@ -47,6 +49,8 @@ class BpfDir(Dir):
             pin = self.nodes.get(stem)
             if dot and isinstance(pin, Pin):
                 return pin.view(suffix)
+            if dot and isinstance(pin, BpfDir) and pin.source is not None and pin.source[0] == suffix:
+                return pin.source[1]
             if dot and not self.fs.is_verb(suffix):
                 raise KernelError(errno.EPERM)
             raise KernelError(errno.ENOENT)

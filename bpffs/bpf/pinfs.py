@@ -52,16 +52,20 @@ class BpfFs:
                 lambda content: content.endswith(b"\n"),
                 caller,
             )
-        return Upload(
-            lambda content: self._load(directory, stem, content, caller), done, is_complete_elf, caller
-        )
+
+        def load(content: bytes) -> None:
+            made = self._load(directory, stem, content, caller)
+            made.source, upload.kept = (suffix, upload), True
+
+        upload = Upload(load, done, is_complete_elf, caller)
+        return upload
 
     def _create_map(self, directory: BpfDir, stem: str, content: bytes, caller: Caller) -> None:
         spec = parse_map(content.decode("utf-8", "surrogateescape"), stem)
         made = create_map(spec, self.machine)
         directory.add(stem, MapPin(made, uid=caller.uid, gid=caller.gid))
 
-    def _load(self, directory: BpfDir, stem: str, content: bytes, caller: Caller) -> None:
+    def _load(self, directory: BpfDir, stem: str, content: bytes, caller: Caller) -> BpfDir:
         """Load an object as `directory`/stem; a rejection leaves stem.log. Raises KernelError."""
         name = stem + _LOG_SUFFIX
         directory.extras.pop(name, None)
@@ -73,7 +77,9 @@ class BpfFs:
             with self.lock:
                 directory.extras[name] = TextFile(0o644, lambda: text, uid=caller.uid, gid=caller.gid)
             raise
-        directory.add(stem, object_directory(self, loaded, self._share(loaded, caller), caller))
+        made = object_directory(self, loaded, self._share(loaded, caller), caller)
+        directory.add(stem, made)
+        return made
 
     def _map_pinned_as(self, name: str) -> Map | None:
         """The map pinned by that name in the root: objects share it (LIBBPF_PIN_BY_NAME)."""

@@ -1,11 +1,13 @@
 """Verbs that take a whole file: `cp OBJ.bpf.o DIR/` loads an object, `echo ... > NAME.map` creates a map.
 
-Nothing of it stays: the file is there while it is written, then its result takes its place. close(2) is
-told how it went. As FUSE tells of every close, also of a descriptor that was only a copy (a shell's dup2),
-the content is looked at when it is complete, once, and an answer already given is given again.
+The file is there while it is written, then its result takes its place; an object stays readable as a view
+of the directory that it became, so that tools may set its mode and times. close(2) is told how it went.
+As FUSE tells of every close, also of a descriptor that was only a copy (a shell's dup2), the content is
+looked at when it is complete, once, and an answer already given is given again.
 """
 
 import errno
+import os
 import struct
 from collections.abc import Callable
 
@@ -51,6 +53,8 @@ class Upload(File):
         self._answer: KernelError | None = None
         self._used = -1
         self._open = False
+        self.kept = False
+        """Whether it stays, for reading, once it is written."""
 
     @property
     def size(self) -> int:
@@ -58,14 +62,20 @@ class Upload(File):
         return len(self.content)
 
     def open(self, flags: int, caller: Caller) -> Handle:
-        """One writer at a time. Raises KernelError(EBUSY)."""
+        """One writer at a time. Raises KernelError(EBUSY), EEXIST for writing to one that stays."""
+        if self.kept and flags & os.O_ACCMODE == os.O_RDONLY:
+            return _KeptHandle(self.content)
+        if self.kept:
+            raise KernelError(errno.EEXIST)
         if self._open:
             raise KernelError(errno.EBUSY)
         self._open = True
         return _UploadHandle(self)
 
     def truncate(self, size: int) -> None:
-        """Cut off or fill up with zeros. Raises KernelError(EFBIG)."""
+        """Cut off or fill up with zeros. Raises KernelError(EFBIG), EEXIST."""
+        if self.kept:
+            raise KernelError(errno.EEXIST)
         if size > MOST_BYTES:
             raise KernelError(errno.EFBIG)
         del self.content[size:]
@@ -102,7 +112,16 @@ class Upload(File):
     def finish(self) -> None:
         """Nobody writes any more."""
         self._done()
-        self.content.clear()
+        if not self.kept:
+            self.content.clear()
+
+
+class _KeptHandle(Handle):
+    def __init__(self, content: bytearray) -> None:
+        self._content = content
+
+    def read(self, offset: int, size: int) -> bytes:
+        return bytes(self._content[offset : offset + size])
 
 
 class _UploadHandle(Handle):

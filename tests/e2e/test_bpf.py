@@ -178,6 +178,15 @@ def test_loading_through_a_pipe(mounted: Shell) -> None:
     assert mounted.ok("ls -A $B") == "one\ntwo\n"
 
 
+def test_tools_that_set_mode_and_times_after_copying(mounted: Shell) -> None:
+    mounted.ok("install -m 600 $EXAMPLES/count.bpf.o $B/one.bpf.o; stat -c %a $B/one.bpf.o")
+    mounted.ok("cp -a $EXAMPLES/count.bpf.o $B/two.bpf.o; cmp $EXAMPLES/count.bpf.o $B/two.bpf.o")
+    mounted.ok("cp $EXAMPLES/count.bpf.o $M/../three.bpf.o; mv $M/../three.bpf.o $B/")
+    assert mounted.ok("ls -A $B") == "one\nthree\ntwo\n"
+    mounted.ok("mv $B/two $B/four; cmp $EXAMPLES/count.bpf.o $B/four.bpf.o; rm -r $B/four")
+    assert "No such file" in mounted("cat $B/four.bpf.o").err
+
+
 def test_an_object_is_not_loaded_over_another(mounted: Shell) -> None:
     mounted.ok("cp $EXAMPLES/count.bpf.o $B/")
     outcome = mounted("cp $EXAMPLES/count.bpf.o $B/")
