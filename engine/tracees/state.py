@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 MAX_THREADS = 32768
-"""Threads that can be traced at once; further ones run on unobserved and are counted (`St.UNTRACKED`)."""
+"""Threads that can be traced at once; further ones are let go at once and counted (`St.UNTRACKED`)."""
 INDEX_SLOTS = 4 * MAX_THREADS
 """u32 slots of the hash index, a power of two."""
 COMM_NS = 10_000_000

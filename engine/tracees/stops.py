@@ -153,7 +153,7 @@ def on_status(st: int, tid: int, status: int) -> int:
     event = (status >> 16) & 0xFFFF
     rec = record_of(st, tid)
     if rec == 0:
-        return request(st, Request.CONT, tid, 0 if event or signal == SYSCALL_STOP else signal)
+        return request(st, Request.DETACH, tid, 0 if event or signal == SYSCALL_STOP else signal)
     # Any stop uses up an interrupt.
     flags = u32(rec + Rec.FLAGS)
     interrupted = flags & Flag.INTERRUPTED

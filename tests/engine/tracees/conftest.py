@@ -85,6 +85,10 @@ class Gated:
         text, _, status = out.rstrip("\n").rpartition("\n")
         return os.waitstatus_to_exitcode(int(status)), text
 
+    def send(self, number: signal.Signals) -> None:
+        """Send the program a signal."""
+        os.kill(self.pid, number)
+
     def kill(self) -> None:
         """SIGKILL to the program, whose end is waited for."""
         os.kill(self.pid, signal.SIGKILL)
