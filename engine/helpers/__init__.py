@@ -23,6 +23,7 @@ from engine.helpers import (
     storage,
     strings,
     task,
+    traced,
 )
 from engine.helpers.proto import Arg, Proto, Ret
 from engine.helpers.registry import HELPERS, Helper, helper
@@ -49,4 +50,5 @@ __all__ = [
     "storage",
     "strings",
     "task",
+    "traced",
 ]

@@ -6,7 +6,7 @@ One row per helper: verifier, JIT and interpreter read the same one.
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from engine.abi.bpf import FuncId, ProgType
+from engine.abi.bpf import AttachType, FuncId, ProgType
 
 __all__ = ["Arg", "Proto", "Ret"]
 
@@ -62,6 +62,7 @@ class Proto:
     """Prototype of helper `id`, called `name` (with the bpf_ prefix).
 
     `progs` is the set of program types that may call it; None means all of them.
+    `attach` narrows TRACING programs to those that are attached so.
     `btf_id` names the struct that a PTR_TO_BTF_ID argument or result points to.
     """
 
@@ -72,3 +73,4 @@ class Proto:
     gpl_only: bool = False
     progs: frozenset[ProgType] | None = None
     btf_id: str | None = None
+    attach: frozenset[AttachType] | None = None

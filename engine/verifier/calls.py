@@ -93,7 +93,11 @@ def _find(env: Env, number: int) -> Proto:
     if name == "unknown":
         env.invalid(f"invalid func {name}#{number}")
     proto = find_proto(number)
-    if proto is None or (proto.progs is not None and env.spec.type not in proto.progs):
+    if (
+        proto is None
+        or (proto.progs is not None and env.spec.type not in proto.progs)
+        or (proto.attach is not None and env.spec.expected_attach_type not in proto.attach)
+    ):
         env.invalid(f"program of this type cannot use helper {name}#{number}")
     if proto.gpl_only and not env.spec.gpl_compatible:
         env.invalid("cannot call GPL-restricted function from non-GPL compatible program")
