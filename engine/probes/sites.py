@@ -77,15 +77,15 @@ class _Row:
     watched: tuple[str, ...] = ()
 
 
-_EVENT_ROWS = (
+_PROCESS_ROWS = (
     _Row((KILLED_CALL,)),
     _Row((EXIT_CALL,), ("sched:sched_process_exit",)),
     _Row((), ("task:task_newtask",)),
     _Row((), ("sched:sched_process_fork",)),
     _Row((), ("sched:sched_process_exec",)),
     _Row((), ("task:task_rename",)),
-    *(_Row((call,)) for call in MOUNT_CALLS),
 )
+_MOUNT_ROWS = tuple(_Row((call,)) for call in MOUNT_CALLS)
 
 
 def _rows() -> list[_Row]:
@@ -94,7 +94,7 @@ def _rows() -> list[_Row]:
     prctl = rows[NR["prctl"]]
     # PR_SET_NAME is seen only where prctl stops.
     rows[NR["prctl"]] = replace(prctl, watched=("task:task_rename",))
-    return [*rows, *_EVENT_ROWS]
+    return [*rows, *_PROCESS_ROWS, *_MOUNT_ROWS]
 
 
 class Sites:
