@@ -1,0 +1,121 @@
+"""Accepted programs, compiled: native code leaves the same result and the same memory as the interpreter.
+
+A program may compute with addresses, and stacks lie at different ones: the interpreter runs twice, on two
+stacks, and only what does not depend on them is compared.
+"""
+
+import ctypes
+import random
+from dataclasses import dataclass, field
+
+from engine.abi.bpf import MapType, ProgType
+from engine.env import peek64
+from engine.helpers import HELPERS
+from engine.interp import Interpreter
+from engine.jit.bpf import compile_bpf
+from engine.machine import Machine
+from engine.maps import Map, MapSpec, create_map
+from engine.maps.header import MapHdr
+from engine.progspec import ProgSpec
+from engine.verifier import Verified, VerifierError, verify
+from tests.differential.generate import ARRAY_FD, HASH_FD, Generator
+
+__all__ = ["NativeRuns", "compare_programs"]
+
+_CTX_SIZE = 168
+_RUNS = 4
+_GUARD = 64
+_SHAPES = {ARRAY_FD: (48, 4), HASH_FD: (64, 16)}
+_ENTRY = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+_U64 = (1 << 64) - 1
+
+Outcome = tuple[int, bytes, list[bytes]]
+
+
+@dataclass
+class NativeRuns:
+    """Programs generated, accepted and run in both ways, runs that depended on addresses, what differed."""
+
+    programs: int = 0
+    accepted: int = 0
+    runs: int = 0
+    skipped: int = 0
+    differences: list[str] = field(default_factory=list)
+
+
+class _Bench:
+    """Memory that every run starts from anew: a context between guard bytes, and two arrays."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.env = machine.new_env()
+        self.maps: dict[int, Map] = {
+            fd: create_map(MapSpec(MapType.ARRAY, 4, size, entries), machine)
+            for fd, (size, entries) in _SHAPES.items()
+        }
+        self._ctx = ctypes.create_string_buffer(_CTX_SIZE + 2 * _GUARD)
+        self.ctx = ctypes.addressof(self._ctx) + _GUARD
+        self._ranges = []
+        for fd, (size, entries) in _SHAPES.items():
+            start = peek64(self.maps[fd].address + MapHdr.DATA)
+            self._ranges.append((start, -(-size // 8) * 8 * entries))
+
+    def fill(self, seed: int) -> None:
+        """Random words, small or near an edge as often as not."""
+        rng = random.Random(seed)
+        for start, size in [(self.ctx, _CTX_SIZE), *self._ranges]:
+            words = (_word(rng).to_bytes(8, "little") for _ in range(size // 8))
+            ctypes.memmove(start, b"".join(words), size)
+
+    def outcome(self, result: int) -> Outcome:
+        """All that a run left behind."""
+        contents = [ctypes.string_at(start, size) for start, size in self._ranges]
+        return result & _U64, self._ctx.raw, contents
+
+
+def _word(rng: random.Random) -> int:
+    kind = rng.randrange(4)
+    if kind == 0:
+        return rng.getrandbits(64)
+    if kind == 1:
+        return rng.randrange(80)
+    if kind == 2:
+        return -rng.randrange(1, 80) & _U64
+    return ((1 << rng.randrange(64)) + rng.randrange(-2, 3)) & _U64
+
+
+def compare_programs(seed: int, count: int) -> NativeRuns:
+    """Generate, verify, compile and run programs `seed` to `seed + count`."""
+    found = NativeRuns()
+    machine = Machine()
+    try:
+        bench = _Bench(machine)
+        for number in range(seed, seed + count):
+            found.programs += 1
+            insns = Generator(number).program(15 + number % 40)
+            spec = ProgSpec(ProgType.KPROBE, insns, license="GPL", maps=bench.maps)
+            try:
+                verified = verify(spec, log_level=0)
+            except VerifierError:
+                continue
+            found.accepted += 1
+            _compare(found, bench, verified, number)
+        machine.free_env(bench.env)
+    finally:
+        machine.close()
+    return found
+
+
+def _compare(found: NativeRuns, bench: _Bench, verified: Verified, number: int) -> None:
+    code = compile_bpf(verified, HELPERS, cached=False)
+    native = _ENTRY(code.address)
+    interpreters = [Interpreter(verified, HELPERS) for _ in range(2)]
+    for run in range(_RUNS):
+        found.runs += 1
+        outcomes = []
+        for call in (*(interpreter.run for interpreter in interpreters), native):
+            bench.fill(number * _RUNS + run)
+            outcomes.append(bench.outcome(call(bench.ctx, bench.env)))
+        if outcomes[0] != outcomes[1]:
+            found.skipped += 1
+        elif outcomes[0] != outcomes[2]:
+            found.differences.append(f"seed {number}, run {run}")
