@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.differential import campaigns
+from tests.differential.native import compare_programs
 from tests.differential.soundness import check_programs
 from tests.differential.verdicts import Agreement
 from tests.kernel_oracle import kernel_unavailable
@@ -46,7 +47,13 @@ def main() -> int:
         f"{len(found.violations)} violations"
     )
     print("\n".join(found.violations))
-    return 1 if laxer or found.violations else 0
+    native = compare_programs(seed, count)
+    print(
+        f"native code: {native.programs} programs, {native.accepted} accepted, {native.runs} runs, "
+        f"{native.skipped} of them depend on addresses, {len(native.differences)} differences"
+    )
+    print("\n".join(native.differences))
+    return 1 if laxer or found.violations or native.differences else 0
 
 
 if __name__ == "__main__":
