@@ -187,3 +187,16 @@ def test_an_unprobed_process_is_not_seen(mounted: Shell) -> None:
     probe_opens(mounted)
     subprocess.run(["cat", "/etc/hostname"], check=True, stdout=subprocess.DEVNULL)
     assert "hostname" not in mounted.ok("cat $T/trace")
+
+
+def test_a_pinned_program_as_trigger_filters_an_event(mounted: Shell) -> None:
+    probe_opens(mounted)
+    mounted.ok("cp $EXAMPLES/count.bpf.o $B/")
+    mounted.ok("echo 'bpf:/sys/fs/bpf/count/progs/count' >> $T/events/kprobes/o/trigger")
+    assert "bpf:/sys/fs/bpf/count/progs/count" in mounted.ok("cat $T/events/kprobes/o/trigger")
+    mounted.ok(f"{RUN} cat /etc/hostname")
+    assert "hostname" not in mounted.ok("cat $T/trace")
+    assert mounted.ok("cat $B/count/progs/count.stats").split()[1] != "0"
+    mounted.ok("echo '!bpf:/sys/fs/bpf/count/progs/count' >> $T/events/kprobes/o/trigger")
+    mounted.ok(f"{RUN} cat /etc/hostname")
+    assert "hostname" in mounted.ok("cat $T/trace")
