@@ -3,9 +3,15 @@
 import signal
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from engine.tracees.doorbell import DOORBELL
 from tests.engine.tracees.conftest import Build, Gated, Watch, until
+
+
+def grew(watch: Watch, counter: str, since: int) -> bool:
+    """Whether a counter of the tracer is above what it was."""
+    return watch.tracer.stats[counter] > since
 
 
 def test_requests_from_many_threads(watch: Watch, build: Build, start: Callable[..., Gated]) -> None:
@@ -45,12 +51,12 @@ def test_arming_wakes_a_tracer_that_waits(watch: Watch, build: Build, start: Cal
     for turn in range(60):
         seen = watch.tracer.stats["interrupts"]
         watch.arm()
-        assert until(lambda seen=seen: watch.tracer.stats["interrupts"] > seen), turn
+        assert until(partial(grew, watch, "interrupts", seen)), turn
         watch.arm(False)
         # It sleeps on between two system-call stops; a signal brings it back to full speed.
         stops = watch.tracer.stats["stops"]
         gated.send(signal.SIGWINCH)
-        assert until(lambda stops=stops: watch.tracer.stats["stops"] > stops), turn
+        assert until(partial(grew, watch, "stops", stops)), turn
     gated.send(signal.SIGTERM)
     assert gated.finish()[0] == -signal.SIGTERM
 
