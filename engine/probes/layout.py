@@ -83,8 +83,6 @@ class Site(IntEnum):
     """u32, how many of them are reported at the return; they are the last ones."""
     OUTERMOST = 8
     """u32, not 0 if the first one is `do_syscall_64`'s."""
-    WATCHED = 12
-    """u32, not 0 if the tracer fires something when the call has returned."""
     ENTER_LIST = 16
     """u64, pointer to the list of records of tracepoints passed on entry, or 0."""
     EXIT_LIST = 24

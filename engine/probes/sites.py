@@ -9,9 +9,9 @@ import ctypes
 import struct
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from engine.abi.syscalls import NR, NR_SYSCALLS
+from engine.abi.syscalls import NR_SYSCALLS
 from engine.env import Ctl, poke64
 from engine.epoch import Epoch, publish
 from engine.kernel.callparse import EXIT_CALL, KILLED_CALL, MOUNT_CALLS, ArgOp, Call, calls_of, width_of
@@ -66,15 +66,11 @@ def frame_bytes(call: Call, symbols: SymbolTable, probes: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What one row of the table can fire: calls, tracepoints at entry, tracepoints at return.
-
-    `watched`: tracepoints that the tracer fires when the system call has returned.
-    """
+    """What one row of the table can fire: calls, tracepoints at entry, tracepoints at return."""
 
     calls: tuple[Call, ...]
     enter: tuple[str, ...] = ()
     exit: tuple[str, ...] = ()
-    watched: tuple[str, ...] = ()
 
 
 _PROCESS_ROWS = (
@@ -91,9 +87,6 @@ _MOUNT_ROWS = tuple(_Row((call,)) for call in MOUNT_CALLS)
 def _rows() -> list[_Row]:
     """System calls by number, one row for all other numbers, then the events in order of `Event`."""
     rows = [_Row(calls_of(nr), *event_names(nr)) for nr in (*range(NR_SYSCALLS), None)]
-    prctl = rows[NR["prctl"]]
-    # PR_SET_NAME is seen only where prctl stops.
-    rows[NR["prctl"]] = replace(prctl, watched=("task:task_rename",))
     return [*rows, *_PROCESS_ROWS, *_MOUNT_ROWS]
 
 
@@ -109,7 +102,7 @@ class Sites:
         self._users: dict[str, list[int]] = defaultdict(list)
         for i, row in enumerate(self._rows):
             names = [call.function.name for call in row.calls]
-            for name in dict.fromkeys([*names, *row.enter, *row.exit, *row.watched]):
+            for name in dict.fromkeys([*names, *row.enter, *row.exit]):
                 self._users[name].append(i)
         self._records: dict[str, tuple[int, ...]] = {}
         self._lists: dict[tuple[int, ...], int] = {}
@@ -163,10 +156,9 @@ class Sites:
         outermost = any(call.depth == 0 and self._frame(call) for call in row.calls)
         enter, leave = self._list(row.enter), self._list(row.exit)
         frames = [*early, *late]
-        watched = int(bool(self._merged(row.watched)))
-        if not frames and not enter and not leave and not watched:
+        if not frames and not enter and not leave:
             return 0
-        key = (len(frames), len(late), int(outermost), watched, enter, leave, *frames)
+        key = (len(frames), len(late), int(outermost), 0, enter, leave, *frames)
         if key not in self._sites:
             self._sites[key] = self._store(struct.pack(f"<IIIIQQ{len(frames)}Q", *key))
         return self._sites[key]
