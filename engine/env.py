@@ -124,6 +124,8 @@ class Ctl(IntEnum):
     """u64, host address of the task slot allocator, see `engine.kernel.tasks`."""
     EVENTS = 112
     """u64, not 0 when a process event (fork, exec, exit, rename) fires anything."""
+    SYMBOLS = 120
+    """u64, host address of the symbol table, see `engine.kernel.symtab`; 0: none."""
 
 
 def peek64(address: int) -> int:

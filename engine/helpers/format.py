@@ -147,7 +147,7 @@ def _pointer(env: int, out: int, at: int, arg: int) -> int:
         put_pointer(out, arg, first == _K)
     elif first in (_s, _S, _B):
         error = _take_room(out, 8)
-        put_symbol(env, out, arg, first != _s)
+        put_symbol(env, out, arg, first)
     elif (first in (_i, _I)) and (second == 52 or second == 54):
         error = _address_of_ip(env, out, arg, first, second)
     else:

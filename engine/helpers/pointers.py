@@ -1,21 +1,26 @@
 """Pointers, symbols and network addresses as text (lib/vsprintf.c)."""
 
+from engine.env import Env
 from engine.helpers.digits import Flag, Out, emit, put_number, put_text
 from engine.jit.lang import (
     bswap16,
     cstr,
     local,
-    memcpy,
+    memset,
     native,
     put64,
+    strnlen,
     u8,
     u16,
+    u32,
     u64,
     uge,
 )
+from engine.kernel.symtab import symbol_at, symbol_name
 
 __all__ = ["put_ip", "put_pointer", "put_symbol"]
 
+_NAME, _BACKTRACE = ord("s"), ord("B")
 _SECRET = 0x9E37_79B9_7F4A_7C15
 _FIRST_ERROR_POINTER = -4095
 
@@ -37,18 +42,45 @@ def put_pointer(out: int, pointer: int, hashed: int) -> int:
 
 
 @native
-def put_symbol(env: int, out: int, address: int, offset: int) -> int:
-    """The function at an address, with `offset` as name+0x1/0x20; the bare address where there is none."""
-    text = local(32)
+def _put_hex(out: int, number: int) -> int:
+    """Append 0x and a number, without padding."""
+    put_text(out, cstr("0x"), 2)
+    put_number(out, number, 0, 16)
+    return 0
+
+
+@native
+def _symbol_text(env: int, out: int, address: int, style: int) -> int:
+    """Write the text of `put_symbol` without its width."""
+    ctl = u64(env + Env.CTL)
+    looked = address - 1 if style == _BACKTRACE else address
+    row = symbol_at(ctl, looked) if ctl != 0 else 0
+    if row == 0:
+        return _put_hex(out, address)
+    name = symbol_name(ctl, row)
+    put_text(out, name, strnlen(name, 256))
+    if style != _NAME:
+        emit(out, 43)
+        _put_hex(out, address - u64(row))
+        emit(out, 47)
+        _put_hex(out, u32(row + 8))
+    return 0
+
+
+@native
+def put_symbol(env: int, out: int, address: int, style: int) -> int:
+    """The function at an address: %ps its name, %pS name+0x1/0x20, %pB the same of a return address.
+
+    The bare address where there is none. `style` is the letter; %pB minds no width.
+    """
+    text = local(320)
     inner = local(64)
-    put64(inner + Out.LENGTH, 0)
+    memset(inner, 0, 64)
     put64(inner + Out.BASE, text)
-    put64(inner + Out.SIZE, 32)
-    put64(inner + Out.FLAGS, 0)
-    put64(inner + Out.WIDTH, 0)
-    memcpy(text, cstr("0x"), 2)
-    put64(inner + Out.LENGTH, 2)
-    put_number(inner, address, 0, 16)
+    put64(inner + Out.SIZE, 320)
+    _symbol_text(env, inner, address, style)
+    if style == _BACKTRACE:
+        put64(out + Out.WIDTH, 0)
     put_text(out, text, u64(inner + Out.LENGTH))
     return 0
 

@@ -2,6 +2,7 @@
 
 from engine.kernel.btf import kernel_btf
 from engine.kernel.functions import symbol_table
+from engine.kernel.symtab import publish_symbols
 from engine.kernel.tasks import TaskAllocator
 from engine.memory import Heap, Region
 
@@ -13,6 +14,7 @@ class Kernel:
 
     def __init__(self, heap: Heap, arena: Region, ctl: int) -> None:
         self.symbols = symbol_table()
+        publish_symbols(heap, ctl, self.symbols)
         self.tasks = TaskAllocator(heap, arena.address, arena.size, ctl)
 
     def btf(self) -> bytes:

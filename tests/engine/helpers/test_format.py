@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from engine.env import Env, poke64
 from engine.helpers.strings import snprintf
+from engine.machine import Machine
 from engine.memory import Region
 from tests import kernel_oracle
 from tests.engine.helpers import kernel_helpers
@@ -44,6 +46,10 @@ class Ours:
             8 * len(numbers),
         )
         return result, out.raw
+
+    def use(self, machine: Machine) -> None:
+        """Take the symbols of a machine."""
+        poke64(ctypes.addressof(self._env) + Env.CTL, machine.ctl)
 
     def text(self, fmt: bytes, *args: int | bytes) -> bytes:
         """The whole text."""
@@ -135,6 +141,20 @@ def test_hashed_pointers_are_stable_and_do_not_tell_the_address(ours: Ours) -> N
     assert first == ours.text(b"%p", 0xFFFF888012345678)
     assert b"12345678" not in first
     assert first[:8] == b"00000000"
+
+
+def test_symbols_are_named(ours: Ours) -> None:
+    machine = Machine()
+    ours.use(machine)
+    symbol = machine.kernel.symbols.lookup("do_sys_openat2")
+    assert symbol is not None
+    at, size = symbol.address, f"{symbol.size:#x}".encode()
+    assert ours.text(b"%ps|%pS|%pB", at, at + 5, at + 5) == (
+        b"do_sys_openat2|do_sys_openat2+0x5/" + size + b"|do_sys_openat2+0x5/" + size
+    )
+    assert ours.text(b"[%20ps][%-20ps]", at, at) == b"[      do_sys_openat2][do_sys_openat2      ]"
+    assert ours.text(b"%ps %pS", 0x1234, 2**64 - 1) == b"0x1234 0xffffffffffffffff"
+    machine.close()
 
 
 @against_kernel
