@@ -13,6 +13,7 @@ from struct import Struct
 from engine.errors import KernelError
 from engine.isa.opcodes import PseudoSrc
 from engine.loader.elf import Bind, Elf, Relocation, RelocationType, Section, Symbol, SymbolType, Visibility
+from engine.loader.gnu import holds_sums
 from engine.loader.spec import Extern, ExternKind, Reloc, RelocKind
 
 __all__ = ["CALL", "LD_IMM64", "Call", "Function", "Functions", "Targets"]
@@ -73,6 +74,7 @@ class Functions:
         """Collect them. Raises KernelError(EINVAL) for a symbol that is not on whole instructions."""
         self._elf = elf
         self._targets = targets
+        self._sums = holds_sums(elf)
         self._by_section: dict[int, list[Function]] = {}
         for symbol in elf.symbols:
             if symbol.type == SymbolType.FUNC and symbol.section:
@@ -158,11 +160,12 @@ class Functions:
             found.relocs.append(self._extern(function, at, symbol, code))
             return
         section = self._elf.sections[symbol.section]
-        addend = relocation.addend or imm
+        named = symbol.type != SymbolType.SECTION
+        addend = relocation.addend or (imm - symbol.value if self._sums and named else imm)
         if code == CALL:
             if regs >> 4 != PseudoSrc.CALL or not section.executable or symbol.value % 8:
                 raise _bad(function, at, f"bad call relo against '{symbol.name}' in section '{section.name}'")
-            start = symbol.value // 8 + imm + 1
+            start = symbol.value // 8 + (0 if self._sums and named else imm + 1)
             found.calls.append(Call(at, self._callee(function, at, section.index, start)))
         elif section.executable:
             if (symbol.value + addend) % 8:

@@ -1,7 +1,8 @@
 """BTF that a kernel takes, made of what a compiler emits.
 
 Rust and C++ put names into BTF that are no identifiers of C; they are spelled differently then, as Aya does
-(`Btf::fixup_and_sanitize`). Type information is optional: an object whose BTF is broken loads without it, as
+(`Btf::fixup_and_sanitize`). GCC says of `char` that it is both a character and signed, and leaves parameters
+of helpers without names. Type information is optional: an object whose BTF is broken loads without it, as
 with libbpf.
 """
 
@@ -11,7 +12,7 @@ from dataclasses import replace
 
 from engine.btf import Btf
 from engine.btf.build import replace_records
-from engine.btf.types import Composite, Enum, Func, FuncProto, Fwd, Type, Typedef, Var
+from engine.btf.types import Composite, Encoding, Enum, Func, FuncProto, Fwd, Int, Type, Typedef, Var
 from engine.btf.verify import BtfError, verify
 
 __all__ = ["usable_btf"]
@@ -40,11 +41,25 @@ def usable_btf(btf: Btf) -> Btf | None:
 
 def _renamed(btf: Btf) -> Btf:
     changed: dict[int, Type] = {}
+    defined = {record.type for record in btf.types if isinstance(record, Func)}
     for type_id, record in enumerate(btf.types):
         new = _rename(record)
+        if isinstance(new, FuncProto) and type_id in defined:
+            new = _named(new)
         if new is not record:
             changed[type_id] = new
     return replace_records(btf, changed) if changed else btf
+
+
+def _named(proto: FuncProto) -> FuncProto:
+    """`proto` with a name for each parameter: that of a function has them."""
+    if all(row.name or not row.type for row in proto.params):
+        return proto
+    rows = (
+        replace(row, name=row.name or f"arg{number}") if row.type else row
+        for number, row in enumerate(proto.params)
+    )
+    return replace(proto, params=tuple(rows))
 
 
 def _identifier(name: str) -> str:
@@ -55,8 +70,11 @@ def _identifier(name: str) -> str:
 
 
 def _rename(record: Type) -> Type:
-    """`record` with identifiers for names, the same object if it has them already."""
+    """`record` as a kernel takes it, the same object if it is that already."""
     match record:
+        case Int() if record.encoding & Encoding.SIGNED:
+            plain = record.encoding == Encoding.SIGNED
+            return record if plain else replace(record, encoding=Encoding.SIGNED)
         case Composite():
             members = tuple(
                 row if row.name == _identifier(row.name) else replace(row, name=_identifier(row.name))
