@@ -17,6 +17,7 @@ from engine.abi.bpf import AttachType, ProgType
 from engine.btf import Btf
 from engine.errors import KernelError
 from engine.isa import Insn, PseudoSrc, decode
+from engine.loader.kernelinfo import modelled_kernel
 from engine.machine import Machine
 from engine.maps import Map
 from engine.progs import Prog, load_prog
@@ -146,7 +147,7 @@ def _spec(machine: Machine, caller: BpfCaller, attr: Attr) -> ProgSpec:
         _maps(caller, insns),
         _fd_array(caller, insns, attr.u64(120)),
         btf,
-        machine.kernel.btf,
+        modelled_kernel(machine).btf,
         _func_info(caller, attr, btf) if btf else (),
         _line_info(caller, attr, btf) if btf else (),
         AttachType(attach) if attach in AttachType.__members__.values() else None,

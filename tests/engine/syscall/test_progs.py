@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from engine.abi.bpf import Cmd, FuncId, MapType, ProgType
+from engine.abi.bpf import AttachType, Cmd, FuncId, MapType, ProgType
+from engine.btf import Btf, Kind
 from engine.errors import KernelError
+from engine.kernel.btf import kernel_btf
 from engine.machine import Machine
 from engine.syscall import BpfCaller, bpf
 from tests import kernel_oracle
@@ -227,6 +229,17 @@ def test_logs_and_their_room(sides: Sides) -> None:
                 first = log.value.split(b"\n")[0] if log is not None and level == 1 and room > 100 else b""
                 answers.append((min(result, 0), bool(true_size), first))
             assert answers[0] == answers[1], (level, room)
+
+
+def test_tracing_programs_are_loaded_for_functions_of_the_model(sides: Sides) -> None:
+    kernel = Btf(kernel_btf())
+    target = kernel.find("do_sys_openat2", Kind.FUNC)
+    assert target is not None
+    insns, licence = ctypes.create_string_buffer(EXIT, len(EXIT)), ctypes.create_string_buffer(b"GPL")
+    raw = struct.pack("<IIQQ", ProgType.TRACING, 2, ctypes.addressof(insns), ctypes.addressof(licence))
+    raw = raw.ljust(68, b"\0") + struct.pack("<I", AttachType.TRACE_FENTRY)
+    raw = raw.ljust(108, b"\0") + struct.pack("<I", target)
+    assert sides.engine(Cmd.PROG_LOAD, ctypes.create_string_buffer(raw, 144)) > 0
 
 
 def test_what_cannot_be_loaded(sides: Sides) -> None:
