@@ -25,7 +25,7 @@ from engine.jit.lang import (
     zext16,
     zext32,
 )
-from tracefs.fetch_args import Op
+from tracefs.fetch_insn import Op
 from tracefs.memread import mem_read, mem_read_string, mem_read_user, mem_read_user_string
 from tracefs.symstr import store_symstr
 
@@ -56,8 +56,6 @@ class Arg(IntEnum):
     """s64, added to the address before a memory store."""
     DEREFS = 48
     """u64, address of `Deref` rows."""
-    ARRAY = 56
-    """u32, not 0: declared as an array."""
     ROW = 64
 
 

@@ -4,30 +4,20 @@ The grammar, the order of checks and the positions of errors are those of kernel
 """
 
 import errno
-from dataclasses import dataclass, replace
-from enum import IntEnum, IntFlag
+from dataclasses import replace
 
 from engine.errors import KernelError
 from tracefs.error_log import ProbeLog
+from tracefs.fetch_insn import FETCH_INSN_MAX, REGISTER_OFFSETS, FetchInsn, Op, ProbeArg, ProbeFlag
 from tracefs.fetch_types import FetchType, find_fetch_type
 from tracefs.ktext import kstrtol, kstrtouint, kstrtoul, simple_strtoul
 
-__all__ = [
-    "FETCH_INSN_MAX",
-    "MAX_TRACE_ARGS",
-    "FetchInsn",
-    "Op",
-    "ProbeArg",
-    "ProbeFlag",
-    "is_good_name",
-    "parse_probe_arg",
-]
+__all__ = ["MAX_TRACE_ARGS", "is_good_name", "parse_probe_arg"]
 
 MAX_TRACE_ARGS = 128
 MAX_ARG_NAME_LEN = 32
 MAX_ARGSTR_LEN = 63
 MAX_ARRAY_LEN = 64
-FETCH_INSN_MAX = 16
 PARAM_MAX_STACK = 16384 // 8
 """Words in a kernel stack (THREAD_SIZE)."""
 
@@ -41,98 +31,6 @@ _RESERVED = (
     "__probe_ret_ip",
     "__probe_func",
 )
-_REGISTERS = [
-    "r15",
-    "r14",
-    "r13",
-    "r12",
-    "bp",
-    "bx",
-    "r11",
-    "r10",
-    "r9",
-    "r8",
-    "ax",
-    "cx",
-    "dx",
-    "si",
-    "di",
-    "orig_ax",
-    "ip",
-    "cs",
-    "flags",
-    "sp",
-    "ss",
-]
-REGISTER_OFFSETS = {name: index * 8 for index, name in enumerate(_REGISTERS)}
-"""Bytes into struct pt_regs, as `regs_query_register_offset` answers."""
-
-
-class Op(IntEnum):
-    """Fetch operations (`enum fetch_op`). HOST_STRING stands for COMM or DATA followed by ST_STRING."""
-
-    END = 0
-    REG = 1
-    STACK = 2
-    STACKP = 3
-    RETVAL = 4
-    IMM = 5
-    COMM = 6
-    ARG = 7
-    DATA = 8
-    DEREF = 9
-    UDEREF = 10
-    ST_RAW = 11
-    ST_MEM = 12
-    ST_UMEM = 13
-    ST_STRING = 14
-    ST_USTRING = 15
-    ST_SYMSTR = 16
-    MOD_BF = 17
-    LP_ARRAY = 18
-
-
-class ProbeFlag(IntFlag):
-    """What kind of probe the arguments are for (TPARG_FL_*)."""
-
-    RETURN = 1
-    FENTRY = 2
-
-
-@dataclass(frozen=True, slots=True)
-class FetchInsn:
-    """One step. `value` is an offset, parameter, immediate or string, as `op` says."""
-
-    op: Op
-    value: int = 0
-    size: int = 0
-    lshift: int = 0
-    rshift: int = 0
-    data: bytes = b""
-    symbol: str = ""
-    """Of `@SYMBOL`: `value` is filled in when the probe is registered."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeArg:
-    """A parsed argument: name, expression as written, type, array length (0: none), offset in the record."""
-
-    name: str
-    comm: str
-    type: FetchType
-    count: int
-    offset: int
-    code: tuple[FetchInsn, ...]
-
-    @property
-    def size(self) -> int:
-        """Bytes of its fixed part in the record."""
-        return self.type.size * (self.count or 1)
-
-    @property
-    def dynamic(self) -> bool:
-        """Whether it has a part behind the fixed ones (`__data_loc`)."""
-        return self.type.is_string
 
 
 def is_good_name(name: str) -> bool:

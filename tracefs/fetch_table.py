@@ -5,7 +5,7 @@ import ctypes
 from engine.env import poke32, poke64
 from engine.memory import Heap
 from tracefs.fetch import Arg, Deref
-from tracefs.fetch_args import FetchInsn, Op, ProbeArg
+from tracefs.fetch_insn import FetchInsn, Op, ProbeArg
 
 __all__ = ["FetchTable"]
 
@@ -60,7 +60,6 @@ class FetchTable:
             poke32(row + Arg.LSHIFT, bitfield.lshift)
             poke32(row + Arg.RSHIFT, bitfield.rshift)
         poke64(row + Arg.STORE_OFFSET, self._rows if store.op == Op.ST_SYMSTR else store.value)
-        poke32(row + Arg.ARRAY, arg.count)
         if derefs:
             table = self._alloc(len(derefs) * Deref.ROW)
             poke64(row + Arg.DEREFS, table)

@@ -7,7 +7,7 @@ from engine.env import poke32, poke64
 from engine.probes.probe import Probe
 from tracefs.context import Context
 from tracefs.event import TraceEvent
-from tracefs.fetch_args import Op, ProbeArg
+from tracefs.fetch_insn import Op, ProbeArg
 from tracefs.fetch_table import FetchTable
 from tracefs.fields import COMMON_SIZE, Field
 from tracefs.kprobe_hit import ProbeDesc, kprobe_hit, kretprobe_hit

@@ -7,7 +7,8 @@ from tracefs.commands import run_commands
 from tracefs.context import Context
 from tracefs.error_log import ProbeLog
 from tracefs.events import Events
-from tracefs.fetch_args import MAX_TRACE_ARGS, ProbeArg, parse_probe_arg
+from tracefs.fetch_args import MAX_TRACE_ARGS, parse_probe_arg
+from tracefs.fetch_insn import ProbeArg
 from tracefs.kprobe import KprobeEvent, TraceKprobe, own_size
 from tracefs.kprobe_names import DEFAULT_GROUP, parse_event_name, parse_maxactive, parse_place
 from tracefs.ktext import argv_split, kstrtol

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from engine.errors import KernelError
 from engine.kernel.symbols import SymbolTable
 from tracefs.error_log import ProbeLog
-from tracefs.fetch_args import ProbeFlag, is_good_name
+from tracefs.fetch_args import is_good_name
+from tracefs.fetch_insn import ProbeFlag
 from tracefs.ktext import kstrtol, kstrtouint, kstrtoul
 
 __all__ = ["DEFAULT_GROUP", "Place", "parse_event_name", "parse_maxactive", "parse_place"]

@@ -14,7 +14,6 @@ __all__ = ["Output"]
 
 _ENTRY = Struct("<HBBi")
 _IRQS_OFF = 0x01
-_IRQS_NOSUPPORT = 0x02
 _NEED_RESCHED = 0x04
 _HARDIRQ = 0x08
 _SOFTIRQ = 0x10

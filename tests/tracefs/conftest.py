@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from engine.kernfs import Caller, Dir, Handle, Node
+from engine.kernfs import Caller, Dir, File, Handle, Node
 from engine.machine import Machine
 from engine.probes.driver import Driver
 from tracefs import Tracefs
@@ -32,7 +32,9 @@ class Files:
     @contextmanager
     def open(self, path: str, flags: int = os.O_RDONLY) -> Iterator[Handle]:
         """An open handle of the file at `path`."""
-        handle = self.node(path).open(flags, CALLER)  # type: ignore[attr-defined]
+        node = self.node(path)
+        assert isinstance(node, File)
+        handle = node.open(flags, CALLER)
         try:
             yield handle
         finally:
@@ -58,11 +60,15 @@ class Files:
         with self.open(path, os.O_WRONLY | os.O_APPEND) as handle:
             handle.write(0, text.encode("latin-1"))
 
-    def names(self, path: str) -> list[str]:
-        """`ls PATH`."""
+    def directory(self, path: str) -> Dir:
+        """The directory at `path`."""
         node = self.node(path)
         assert isinstance(node, Dir)
-        return sorted(name for name, _ in node.entries())
+        return node
+
+    def names(self, path: str) -> list[str]:
+        """`ls PATH`."""
+        return sorted(name for name, _ in self.directory(path).entries())
 
     def lines(self, path: str = "trace") -> list[str]:
         """The lines of a trace file without its header."""

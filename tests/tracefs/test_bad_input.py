@@ -52,7 +52,9 @@ def writable(files: Files) -> list[str]:
 def poke(files: Files, path: str, data: bytes, flags: int) -> None:
     """Write, taking any errno."""
     try:
-        handle = files.node(path).open(flags, CALLER)  # type: ignore[attr-defined]
+        node = files.node(path)
+        assert isinstance(node, File)
+        handle = node.open(flags, CALLER)
     except KernelError:
         return
     try:

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import KernelError
-from engine.kernfs import Dir
 from engine.probes.driver import Driver
-from tests.tracefs.conftest import CALLER, Files
+from tests.tracefs.conftest import Files
 
 
 def store(files: Files, path: str, text: str) -> int:
@@ -249,7 +248,5 @@ def test_modes_are_the_kernels(files: Files) -> None:
     assert root.perm == 0o700
     assert {name: node.perm for name, node in root.entries()} == expected
     assert all(node.uid == 0 and node.gid == 0 for _, node in root.entries())
-    cpu = root.lookup("per_cpu", CALLER)
-    assert isinstance(cpu, Dir)
-    inside = {name: node.perm for name, node in cpu.lookup("cpu0", CALLER).entries()}  # type: ignore[attr-defined]
+    inside = {name: node.perm for name, node in files.directory("per_cpu/cpu0").entries()}
     assert inside == {"buffer_size_kb": 0o640, "stats": 0o440, "trace": 0o640, "trace_pipe": 0o440}

@@ -83,16 +83,16 @@ def test_an_event_that_is_gone(abc: Files) -> None:
         abc.open("events/kprobes/a/enable", os.O_WRONLY) as enable,
         abc.open("events/kprobes/a/id") as number,
     ):
-        directory = abc.node("events/kprobes/a")
+        directory = abc.directory("events/kprobes/a")
         abc.append("kprobe_events", "-:a\n")
         with pytest.raises(KernelError) as gone:
             enable.write(0, b"1")
         assert gone.value.errno == errno.ENODEV
         with pytest.raises(KernelError):
             number.read(0, 10)
-        assert list(directory.entries()) == []  # type: ignore[attr-defined]
+        assert list(directory.entries()) == []
     with pytest.raises(KernelError):
-        abc.node("events/kprobes").lookup("a", CALLER)  # type: ignore[attr-defined]
+        abc.directory("events/kprobes").lookup("a", CALLER)
 
 
 def test_names_that_files_have_are_not_shown(files: Files) -> None:
