@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from engine.abi.bpf import FuncId, MapType, ProgType
 from engine.helpers.proto import Arg, Proto
 from engine.progspec import MapLike
+from engine.verifier.backtrack import Masks
 from engine.verifier.env import Env
 from engine.verifier.locks import lock_arg
 from engine.verifier.mapinfo import map_rights, special_fields
 from engine.verifier.memory import check_packet, check_ptr_off, check_region
-from engine.verifier.precision import Masks, mark_chain_precision, mark_masks_precise
+from engine.verifier.precision import mark_chain_precision, mark_masks_precise
 from engine.verifier.regs import RDONLY, RINGBUF, SCALAR, Reg, RegType, type_name
 from engine.verifier.scan import MAX_VAR_OFF
 from engine.verifier.stack import check_stack_range

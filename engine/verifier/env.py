@@ -79,6 +79,7 @@ class Env:
         self.force_checkpoint = bytearray(count + 1)
         self.calls_callback = bytearray(count + 1)
         self.live_regs: list[int] = [0x3FF] * count
+        self.back_steps: list[tuple[int, int, int]] = []
 
         self.stack_live = StackLiveness()
 

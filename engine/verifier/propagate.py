@@ -1,8 +1,9 @@
 """A path that ends in a state already found safe needs that state's marks of precision
 (`propagate_precision`)."""
 
+from engine.verifier.backtrack import Masks
 from engine.verifier.env import Env
-from engine.verifier.precision import Masks, mark_masks_precise
+from engine.verifier.precision import mark_masks_precise
 from engine.verifier.regs import SCALAR
 from engine.verifier.state import State
 

@@ -4,6 +4,7 @@ import errno
 
 from engine.isa import Class, Insn, Mode, Size
 from engine.progspec import ProgSpec
+from engine.verifier.backtrack import prepare_steps
 from engine.verifier.bounds import const_bounds
 from engine.verifier.cfg import check_cfg, check_subprogs
 from engine.verifier.depth import check_stack_depth
@@ -29,7 +30,9 @@ def verify(spec: ProgSpec, *, log_level: int = LEVEL1) -> Verified:
 
     Level 1 logs the path that failed, level 2 every path, level 4 statistics only. To be quick, a program
     is
-    verified in silence first; one that is refused is walked a second time to write its log.
+    verified in silence first; one that is refused is walked a second time to write its log, unless it is
+    too
+    complex.
     """
     if log_level & LEVEL2:
         return _run(spec, Log(log_level))
@@ -38,6 +41,8 @@ def verify(spec: ProgSpec, *, log_level: int = LEVEL1) -> Verified:
     except VerifierError as refusal:
         if not log_level & LEVEL1 or refusal.errno == errno.EINTR:
             raise
+        if refusal.errno == errno.E2BIG:
+            raise VerifierError(refusal.errno, refusal.message, f"{refusal.message}\n{refusal.log}") from None
     return _run(spec, Log(log_level))
 
 
@@ -69,6 +74,7 @@ def _check(env: Env) -> None:
     check_program(env)
     check_cfg(env)
     compute_live_regs(env)
+    prepare_steps(env)
     if env.verbose:
         _print_live_regs(env)
     frame = Frame(MAIN_CALLSITE, 0, 0)

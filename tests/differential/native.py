@@ -6,6 +6,7 @@ stacks, and only what does not depend on them is compared.
 
 import ctypes
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engine.abi.bpf import MapType, ProgType
@@ -112,7 +113,8 @@ def _compare(found: NativeRuns, bench: _Bench, verified: Verified, number: int) 
     for run in range(_RUNS):
         found.runs += 1
         outcomes = []
-        for call in (*(interpreter.run for interpreter in interpreters), native):
+        calls: list[Callable[[int, int], int]] = [*(each.run for each in interpreters), native]
+        for call in calls:
             bench.fill(number * _RUNS + run)
             outcomes.append(bench.outcome(call(bench.ctx, bench.env)))
         if outcomes[0] != outcomes[1]:
