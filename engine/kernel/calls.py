@@ -141,8 +141,16 @@ mkdirat
     vfs_mkdir(user_ns(), directory(a0, a1), dentry(a0, a1), umasked(a2)) if ok and name(a1) -> 0
 mknod
   do_mknodat(AT_FDCWD, name(a0), a1, a2) if name(a0)
+    vfs_create(user_ns(), directory(AT_FDCWD, a0), dentry(AT_FDCWD, a0), umasked(a1), 1) \
+if ok and bits(a1, S_IFMT, 0) and name(a0) -> 0
+    vfs_create(user_ns(), directory(AT_FDCWD, a0), dentry(AT_FDCWD, a0), umasked(a1), 1) \
+if ok and bits(a1, S_IFMT, S_IFREG) and name(a0) -> 0
 mknodat
   do_mknodat(a0, name(a1), a2, a3) if name(a1)
+    vfs_create(user_ns(), directory(a0, a1), dentry(a0, a1), umasked(a2), 1) \
+if ok and bits(a2, S_IFMT, 0) and name(a1) -> 0
+    vfs_create(user_ns(), directory(a0, a1), dentry(a0, a1), umasked(a2), 1) \
+if ok and bits(a2, S_IFMT, S_IFREG) and name(a1) -> 0
 symlink
   do_symlinkat(name(a0), AT_FDCWD, name(a1)) if name(a0) and name(a1)
 symlinkat

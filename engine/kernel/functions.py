@@ -57,6 +57,8 @@ struct file *do_filp_open(int dfd, struct filename *pathname, const struct open_
 int vfs_open(const struct path *path, struct file *file) 0x30
 int vfs_unlink(struct user_namespace *mnt_userns, struct inode *dir, struct dentry *dentry, \
 struct inode **delegated_inode)
+int vfs_create(struct user_namespace *mnt_userns, struct inode *dir, struct dentry *dentry, umode_t mode, \
+bool want_excl)
 int vfs_mkdir(struct user_namespace *mnt_userns, struct inode *dir, struct dentry *dentry, umode_t mode)
 int vfs_rmdir(struct user_namespace *mnt_userns, struct inode *dir, struct dentry *dentry)
 int vfs_rename(struct renamedata *rd)

@@ -63,7 +63,7 @@ def test_nesting() -> None:
 
 def test_what_waits_for_the_result() -> None:
     deferred = {call.function.name for nr in range(NR_SYSCALLS) for call in calls_of(nr) if call.deferred}
-    assert deferred == {"vfs_open", "vfs_unlink", "vfs_rmdir", "vfs_mkdir", "vfs_rename"}
+    assert deferred == {"vfs_open", "vfs_create", "vfs_unlink", "vfs_rmdir", "vfs_mkdir", "vfs_rename"}
 
 
 def test_operations() -> None:

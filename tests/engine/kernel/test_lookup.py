@@ -86,3 +86,16 @@ def test_rename(recorder: Recorder, thread: Driver, tmp_path: Path) -> None:
     first, second = recorder.hits
     assert first.extra == (["old", "x", "/"], ["new", *reversed(tmp_path.parts)], 2)
     assert second.extra == (["old", "x", "/"], ["old", "x", "/"], 0)
+
+
+def test_only_regular_files_are_created(recorder: Recorder, thread: Driver) -> None:
+    recorder.probe("vfs_create", look=dentry)
+    name = ctypes.create_string_buffer(b"/new")
+    before = os.umask(0o022)
+    for mode in (0o666, 0o100666, 0o010666):
+        thread.call("mknod", ctypes.addressof(name), mode, 0)
+        thread.call("mknodat", 5, ctypes.addressof(name), mode, 0)
+    os.umask(before)
+    thread.call("mknod", ctypes.addressof(name), 0o666, 0, result=-17)
+    assert [hit.extra for hit in recorder.hits] == [["new", "/"]] * 4
+    assert [hit.args[3] for hit in recorder.hits] == [0o644, 0o644, 0o100644, 0o100644]
