@@ -1,6 +1,5 @@
 """Fixtures: the small tree on a real mount, unmounted in every outcome."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,14 +8,7 @@ from pathlib import Path
 import pytest
 
 from bpffs import mounts
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def need_fuse() -> None:
-    """Skip, loudly, where nothing can be mounted."""
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        pytest.skip("needs /dev/fuse, which this user cannot open")
+from tests.e2e.conftest import ROOT, need_fuse
 
 
 @pytest.fixture

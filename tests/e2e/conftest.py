@@ -100,6 +100,12 @@ def wait_until(condition: Callable[[], bool]) -> bool:
     return False
 
 
+def wait_until_reading(pid: int) -> None:
+    """Until the process is inside read(2), and a moment more for the request to reach the daemon."""
+    assert wait_until(lambda: Path(f"/proc/{pid}/syscall").read_text().startswith("0 "))
+    time.sleep(0.05)
+
+
 def wait_for_end(pid: int) -> bool:
     """Whether the process is gone within DEADLINE seconds."""
     return wait_until(lambda: not is_running(pid))

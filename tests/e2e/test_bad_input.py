@@ -125,4 +125,5 @@ def test_a_killed_copy_leaves_nothing(mounted: Shell) -> None:
     mounted(
         "(head -c 1000 $EXAMPLES/count.bpf.o; exec sleep 30) > $B/part.bpf.o & sleep 0.3; kill -9 $!; wait"
     )
-    mounted.ok("cp $EXAMPLES/count.bpf.o $B/part.bpf.o; ls $B/part/maps")
+    assert mounted.ok("ls -A $B") == ""
+    assert mounted.ok("cp $EXAMPLES/count.bpf.o $B/part.bpf.o; ls $B/part/maps") == "hits\n"

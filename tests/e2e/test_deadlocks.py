@@ -74,7 +74,7 @@ def test_a_stopped_reader_does_not_hold_up_hits(mounted: Shell) -> None:
     with mounted.start("exec cat $T/trace_pipe > /dev/null") as reader:
         try:
             reader.send_signal(signal.SIGSTOP)
-            mounted.ok(f"{RUN} find /usr/include/linux > /dev/null")
+            assert mounted.ok(f"{RUN} sh -c 'find /usr/include/linux > /dev/null; echo done'") == "done\n"
         finally:
             reader.kill()
 

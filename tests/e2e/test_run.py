@@ -137,14 +137,14 @@ def test_a_killed_daemon_leaves_its_processes_unharmed(mounted: Shell) -> None:
             process.kill()
 
 
-def read_until(descriptor: int, text: bytes) -> bytes:
+def shows(descriptor: int, text: bytes) -> bool:
     got = b""
     deadline = time.monotonic() + DEADLINE
     while text not in got and time.monotonic() < deadline:
         if select.select([descriptor], [], [], 0.1)[0]:
             got += os.read(descriptor, 1000)
     assert text in got, got
-    return got
+    return True
 
 
 def test_job_control_on_a_terminal(mounted: Shell) -> None:
@@ -154,7 +154,7 @@ def test_job_control_on_a_terminal(mounted: Shell) -> None:
         os.environ.update(mounted.environment | {"PS1": "prompt$ "})
         os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
     try:
-        read_until(terminal, b"prompt$ ")
+        assert shows(terminal, b"prompt$ ")
         script = (
             "import signal, time\n"
             "signal.signal(signal.SIGINT, lambda *_: print('caught', flush=True))\n"
@@ -163,15 +163,15 @@ def test_job_control_on_a_terminal(mounted: Shell) -> None:
         )
         (mounted.mount.parent / "script.py").write_text(script)
         os.write(terminal, b"bpffs run -m $M -- python3 $M/../script.py\n")
-        read_until(terminal, b"\rup\r\n")
+        assert shows(terminal, b"\rup\r\n")
         os.write(terminal, b"\x1a")
-        read_until(terminal, b"Stopped")
+        assert shows(terminal, b"Stopped")
         os.write(terminal, b"fg\n")
         time.sleep(0.5)
         os.write(terminal, b"\x03")
-        read_until(terminal, b"caught")
+        assert shows(terminal, b"caught")
         os.write(terminal, b"\x1a")
-        read_until(terminal, b"Stopped")
+        assert shows(terminal, b"Stopped")
         os.write(terminal, b"kill -9 %1; fg; exit\n")
     finally:
         os.kill(pid, signal.SIGKILL)

@@ -5,20 +5,12 @@ import re
 import select
 import signal
 import subprocess
-import time
-from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import DEADLINE, Shell, wait_until
+from tests.e2e.conftest import DEADLINE, Shell, wait_until, wait_until_reading
 
 RUN = "bpffs run -m $M --"
-
-
-def wait_until_reading(pid: int) -> None:
-    """Until the process is inside a read that waits."""
-    assert wait_until(lambda: Path(f"/proc/{pid}/syscall").read_text().startswith("0 "))
-    time.sleep(0.05)
 
 
 def probe_opens(shell: Shell) -> None:

@@ -6,25 +6,15 @@ import select
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import wait_until_reading
+
 SOON = 5.0
 """Seconds after which a wait counts as hung."""
-
-
-def wait_until_reading(pid: int) -> None:
-    """Until the process is inside a read that waits for FUSE."""
-    deadline = time.monotonic() + SOON
-    while time.monotonic() < deadline:
-        if Path(f"/proc/{pid}/syscall").read_text().startswith("0 "):
-            time.sleep(0.02)
-            return
-        time.sleep(0.005)
-    raise AssertionError("the process does not read")
 
 
 @pytest.fixture
