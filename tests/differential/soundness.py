@@ -96,7 +96,7 @@ class _Run:
         if reg.type == RegType.STACK:
             return reg.b.holds((value - fp - reg.off) & _M64)
         if reg.type == RegType.CTX:
-            return value == self.ctx + reg.off
+            return reg.b.holds((value - self.ctx - reg.off) & _M64)
         if reg.type == RegType.MAP_VALUE:
             if reg.flags and not value:
                 return True

@@ -2,8 +2,6 @@
 
 from unittest import mock
 
-import pytest
-
 from engine.isa import Alu
 from engine.verifier import scalar
 from engine.verifier.bounds import Bounds
@@ -18,14 +16,13 @@ def test_generated_programs() -> None:
     assert not found.violations
 
 
-@pytest.mark.parametrize("op", [Alu.AND, Alu.ADD])
-def test_a_wrong_rule_is_found(op: Alu) -> None:
-    right = scalar.RULES[int(op)]
+def test_a_wrong_rule_is_found() -> None:
+    right = scalar.RULES[int(Alu.AND)]
 
     def wrong(a: Bounds, b: Bounds, is32: bool) -> _Raw:
         v, m, smin, smax, umin, umax, *low = right(a, b, is32)
         s32min, s32max, u32min, u32max = low
         return v, m, smin, max(smin, smax - 1), umin, max(umin, umax - 1), s32min, s32max, u32min, u32max
 
-    with mock.patch.dict(scalar.RULES, {int(op): wrong}):
+    with mock.patch.dict(scalar.RULES, {int(Alu.AND): wrong}):
         assert check_programs(1, 400).violations
