@@ -175,7 +175,7 @@ def store_string(env: int, arg: int, value: int, dest: int, room: int) -> int:
     store = u32(arg + Arg.STORE)
     source = u32(arg + Arg.SOURCE)
     if store == Op.ST_SYMSTR:
-        return store_symstr(u64(arg + Arg.STORE_OFFSET), dest, value, room)
+        return store_symstr(env, dest, value, room)
     if source == Op.COMM or source == Op.DATA:
         length = strnlen(value, room - 1)
         memcpy(dest, value, length)

@@ -14,13 +14,12 @@ _REGISTER_ARGUMENTS = (112, 104, 96, 88, 72, 64)
 
 
 class FetchTable:
-    """The native rows of a probe's arguments. `symbols` are addresses of `@SYMBOL`s, `rows` serves symstr."""
+    """The native rows of a probe's arguments. `symbols` are addresses of `@SYMBOL`s."""
 
-    def __init__(self, heap: Heap, args: list[ProbeArg], symbols: dict[str, int], rows: int) -> None:
+    def __init__(self, heap: Heap, args: list[ProbeArg], symbols: dict[str, int]) -> None:
         self._heap = heap
         self._blocks: list[int] = []
         self._symbols = symbols
-        self._rows = rows
         self.address = self._alloc(max(1, len(args)) * Arg.ROW)
         self.count = len(args)
         for index, arg in enumerate(args):
@@ -59,7 +58,7 @@ class FetchTable:
         if bitfield is not None:
             poke32(row + Arg.LSHIFT, bitfield.lshift)
             poke32(row + Arg.RSHIFT, bitfield.rshift)
-        poke64(row + Arg.STORE_OFFSET, self._rows if store.op == Op.ST_SYMSTR else store.value)
+        poke64(row + Arg.STORE_OFFSET, store.value)
         if derefs:
             table = self._alloc(len(derefs) * Deref.ROW)
             poke64(row + Arg.DEREFS, table)

@@ -180,7 +180,7 @@ class TraceKprobe:
         """Make it known to the engine, disabled. Raises the engine's KernelError."""
         machine = event.context.machine
         where = machine.kernel.symbols.lookup(self.symbol) if self.symbol else None
-        self.table = FetchTable(machine.heap, self.args, symbols, event.symbol_rows)
+        self.table = FetchTable(machine.heap, self.args, symbols)
         self.native = machine.heap.alloc(ProbeDesc.SIZE)
         poke64(self.native + ProbeDesc.EVENT, event.address)
         poke64(self.native + ProbeDesc.ADDRESS, where.address + self.offset if where else self.address)
@@ -223,26 +223,12 @@ class TraceKprobe:
 class KprobeEvent(TraceEvent):
     """An event of kprobe_events. Several probes may share it when their arguments look the same."""
 
-    def __init__(
-        self,
-        context: Context,
-        system: str,
-        name: str,
-        number: int,
-        first: TraceKprobe,
-        symbol_rows: Callable[[], int],
-    ) -> None:
+    def __init__(self, context: Context, system: str, name: str, number: int, first: TraceKprobe) -> None:
         self.is_return = first.is_return
         fields = [*_own_fields(self.is_return), *(_arg_field(arg) for arg in first.args)]
         super().__init__(context, system, name, number, tuple(fields), _print_fmt(first.args, self.is_return))
         self.probes: list[TraceKprobe] = []
-        self._symbol_rows = symbol_rows
         self.formatter = _Renderer(self, first.args)
-
-    @property
-    def symbol_rows(self) -> int:
-        """Address of the native symbol table, for arguments of type symstr."""
-        return self._symbol_rows()
 
     def attach(self, on: bool) -> None:
         """Arm or disarm all its probes."""

@@ -12,7 +12,6 @@ from tracefs.fetch_insn import ProbeArg
 from tracefs.kprobe import KprobeEvent, TraceKprobe, own_size
 from tracefs.kprobe_names import DEFAULT_GROUP, parse_event_name, parse_maxactive, parse_place
 from tracefs.ktext import argv_split, kstrtol
-from tracefs.symstr import build_symbol_rows
 
 __all__ = ["KprobeEvents"]
 
@@ -27,7 +26,6 @@ class KprobeEvents:
         self._context = context
         self._events = events
         self._probes: list[tuple[KprobeEvent, TraceKprobe]] = []
-        self._symbol_rows = 0
 
     def text(self) -> bytes:
         """The file kprobe_events."""
@@ -112,9 +110,7 @@ class KprobeEvents:
         if self._events.find(group, name) is not None:
             log.index = 0
             raise log.error(0, "Given group/event name is already used by another event", errno.EEXIST)
-        event = KprobeEvent(
-            self._context, group, name, self._events.allocate_id(), probe, self._native_symbols
-        )
+        event = KprobeEvent(self._context, group, name, self._events.allocate_id(), probe)
         try:
             self._attach(log, event, probe)
         except KernelError:
@@ -172,13 +168,6 @@ class KprobeEvents:
                 raise log.error(0, "Invalid probed address or symbol", errno.ENOENT)
             found[insn.symbol] = symbol.address + offset
         return found
-
-    def _native_symbols(self) -> int:
-        """The symbol table for symstr, made when it is first needed."""
-        if not self._symbol_rows:
-            machine = self._context.machine
-            self._symbol_rows = build_symbol_rows(machine.heap, machine.kernel.symbols)
-        return self._symbol_rows
 
     def delete(self, line: str) -> None:
         """`-:[GROUP/]EVENT [PLACE [ARGS]]` (`dyn_event_release`). EINVAL, ENOENT, EBUSY."""
