@@ -37,7 +37,9 @@ from engine.maps.htab_percpu import (
 from engine.maps.lru import (
     lru_delete,
     lru_lookup,
+    lru_lookup_shaped,
     lru_percpu_lookup,
+    lru_percpu_lookup_shaped,
     lru_percpu_store,
     lru_percpu_update,
     lru_take,
@@ -254,7 +256,13 @@ class PercpuHashMap(HashMap):
 class LruHashMap(HashMap):
     """A hash that makes room by forgetting what was not used lately."""
 
-    ops = MapOps(lookup=lru_lookup, update=lru_update, delete=lru_delete, for_each=htab_for_each)
+    ops = MapOps(
+        lookup=lru_lookup,
+        update=lru_update,
+        delete=lru_delete,
+        for_each=htab_for_each,
+        lookup_shaped=lru_lookup_shaped,
+    )
     extra_natives: ClassVar[tuple[Native, ...]] = (htab_next_key, htab_snapshot, htab_lookup, lru_take)
     _spares = 0
 
@@ -274,6 +282,7 @@ class LruPercpuHashMap(PercpuHashMap):
         delete=lru_delete,
         lookup_percpu=percpu_htab_lookup_percpu,
         for_each=percpu_htab_for_each,
+        lookup_shaped=lru_percpu_lookup_shaped,
     )
     extra_natives = (*LruHashMap.extra_natives, lru_percpu_store)
 

@@ -59,10 +59,10 @@ def _after(map: int, key: int) -> int:
         put64(path + depth * 8, node)
         depth += 1
         here = u32(node + Node.PREFIX)
-        if match_bits(node, key) != here or here == u32(key):
+        if match_bits(node, key, 0) != here or here == u32(key):
             break
         node = u64(child_of(node, next_bit(key + 4, here)))
-    if node == 0 or u32(node + Node.PREFIX) != u32(key) or match_bits(node, key) != u32(key):
+    if node == 0 or u32(node + Node.PREFIX) != u32(key) or match_bits(node, key, 0) != u32(key):
         return _leftmost(root)
     if u32(node + Node.FLAGS) & NO_VALUE:
         return _leftmost(root)

@@ -96,12 +96,12 @@ def node_value(map: int, node: int) -> int:
 
 
 @native
-def match_bits(node: int, key: int) -> int:
-    """How many leading bits a node's prefix and a key's have in common."""
+def match_bits(node: int, key: int, known: int) -> int:
+    """How many leading bits a node's prefix and a key's have in common; `known` of them are sure."""
     a = u32(node + Node.PREFIX)
     b = u32(key)
     limit = a if a < b else b
-    at = 0
+    at = known & ~7 if known > 0 else 0
     while at < limit:
         diff = u8(node + Node.BITS + (at >> 3)) ^ u8(key + 4 + (at >> 3))
         if diff:
@@ -119,7 +119,7 @@ def _walk(map: int, key: int) -> int:
     node = load_acquire64(map + LpmHdr.ROOT)
     while node != 0:
         prefix = u32(node + Node.PREFIX)
-        if prefix <= depth or match_bits(node, key) < prefix:
+        if prefix <= depth or match_bits(node, key, depth) < prefix:
             return found
         if not u32(node + Node.FLAGS) & NO_VALUE:
             found = node
@@ -164,7 +164,7 @@ def _place(map: int, slot: int, node: int, fresh: int, key: int) -> int:
     if node == 0:
         store_release64(slot, fresh)
         return 0
-    common = match_bits(node, key)
+    common = match_bits(node, key, 0)
     if common == prefix and u32(node + Node.PREFIX) == prefix:
         memcpy(fresh + Node.CHILD, node + Node.CHILD, 16)
         store_release64(slot, fresh)
@@ -194,12 +194,12 @@ def _insert(map: int, key: int, value: int, flags: int) -> int:
     node = u64(slot)
     while node != 0:
         here = u32(node + Node.PREFIX)
-        if match_bits(node, key) != here or here == prefix:
+        if match_bits(node, key, 0) != here or here == prefix:
             break
         slot = child_of(node, next_bit(key + 4, here))
         node = u64(slot)
     same = 0
-    if node != 0 and u32(node + Node.PREFIX) == prefix and match_bits(node, key) == prefix:
+    if node != 0 and u32(node + Node.PREFIX) == prefix and match_bits(node, key, 0) == prefix:
         same = not u32(node + Node.FLAGS) & NO_VALUE
     if same and flags == UpdateFlag.NOEXIST:
         return -_EXISTS
@@ -246,13 +246,13 @@ def _remove(map: int, key: int) -> int:
     node = u64(slot)
     while node != 0:
         here = u32(node + Node.PREFIX)
-        if match_bits(node, key) != here or here == prefix:
+        if match_bits(node, key, 0) != here or here == prefix:
             break
         parent = node
         parent_slot = slot
         slot = child_of(node, next_bit(key + 4, here))
         node = u64(slot)
-    if node == 0 or u32(node + Node.PREFIX) != prefix or match_bits(node, key) != prefix:
+    if node == 0 or u32(node + Node.PREFIX) != prefix or match_bits(node, key, 0) != prefix:
         return -_MISSING
     if u32(node + Node.FLAGS) & NO_VALUE:
         return -_MISSING

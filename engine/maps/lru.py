@@ -33,7 +33,9 @@ from engine.maps.values import copy_value, init_value
 __all__ = [
     "lru_delete",
     "lru_lookup",
+    "lru_lookup_shaped",
     "lru_percpu_lookup",
+    "lru_percpu_lookup_shaped",
     "lru_percpu_store",
     "lru_percpu_update",
     "lru_take",
@@ -112,23 +114,34 @@ def _drop(map: int, elem: int) -> int:
     return 0
 
 
-@native
-def _find(map: int, key: int) -> int:
-    """The element at `key`, or 0."""
-    key_size = u32(map + MapHdr.KEY_SIZE)
+@native(inline=True)
+def lru_lookup_shaped(env: int, map: int, key: int, key_size: int, mask: int) -> int:
+    """`lru_lookup` with the map's shape as arguments."""
     hash = hash_key(key, key_size, u64(map + Table.SEED))
-    index = hash & u64(map + Table.MASK)
-    return find_elem(u64(map + Table.BUCKETS) + index * 8, index, hash, key, key_size)
+    index = hash & mask
+    elem = find_elem(u64(map + Table.BUCKETS) + index * 8, index, hash, key, key_size)
+    if elem == 0:
+        return 0
+    _touch(elem)
+    return elem + value_off(key_size)
 
 
 @native
 def lru_lookup(env: int, map: int, key: int) -> int:
     """Address of the value at `key`, or 0; marks the element as used."""
-    elem = _find(map, key)
-    if elem == 0:
-        return 0
-    _touch(elem)
-    return elem + value_off(u32(map + MapHdr.KEY_SIZE))
+    key_size = u32(map + MapHdr.KEY_SIZE)
+    if key_size == 4:
+        return lru_lookup_shaped(env, map, key, 4, u64(map + Table.MASK))
+    if key_size == 8:
+        return lru_lookup_shaped(env, map, key, 8, u64(map + Table.MASK))
+    return lru_lookup_shaped(env, map, key, key_size, u64(map + Table.MASK))
+
+
+@native(inline=True)
+def lru_percpu_lookup_shaped(env: int, map: int, key: int, key_size: int, mask: int, stride: int) -> int:
+    """`lru_percpu_lookup` with the map's shape as arguments."""
+    values = lru_lookup_shaped(env, map, key, key_size, mask)
+    return values + u32(env + Env.CPU) * stride if values != 0 else 0
 
 
 @native
