@@ -314,3 +314,29 @@ def test_lru_threads_never_fail_and_lose_no_element() -> None:
         hits.update(struct.pack("<Q", i), struct.pack("<QQ", i, i))
     assert len(list(hits.items())) == 64
     hits.close()
+
+
+@pytest.mark.parametrize("room", [64, 4096])
+def test_iteration_shows_what_stays_while_others_come_and_go(room: int) -> None:
+    hits = create_map(MapSpec(MapType.HASH, 8, 16, 600))
+    staying = {struct.pack("<Q", 1 << 32 | i) for i in range(300)}
+    for key in staying:
+        hits.update(key, key + key)
+    compile_native([_churn, _watch])
+    bad: list[int] = []
+    writers = [
+        threading.Thread(target=lambda n=n: bad.append(_churn(hits.address, n, 2, 300_000))) for n in range(2)
+    ]
+    for thread in writers:
+        thread.start()
+    rounds = 0
+    while any(thread.is_alive() for thread in writers) or rounds == 0:
+        seen = [item for _, batch in hits.batches(0, room) for item in batch]
+        keys = [key for key, _ in seen]
+        assert staying <= set(keys)
+        assert all(value == key + key for key, value in seen)
+        rounds += 1
+    for thread in writers:
+        thread.join()
+    assert bad == [0, 0]
+    hits.close()
