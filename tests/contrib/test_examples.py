@@ -20,7 +20,8 @@ def test_every_source_has_its_object() -> None:
 
 
 def test_objects_are_of_these_sources() -> None:
-    listed = dict(reversed(line.split()) for line in (EXAMPLES / "SHA256SUMS").read_text().splitlines())
+    lines = (line.split() for line in (EXAMPLES / "SHA256SUMS").read_text().splitlines())
+    listed = {name: digest for digest, name in lines}
     sources = [*(path.name for path in EXAMPLES.glob("*.bpf.c")), "kprobe.h", "Makefile"]
     found = {name: hashlib.sha256((EXAMPLES / name).read_bytes()).hexdigest() for name in sources}
     assert listed == found, "sources changed: run make -C contrib/examples"
