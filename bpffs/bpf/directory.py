@@ -67,6 +67,9 @@ class BpfDir(Dir):
             raise KernelError(errno.EACCES)
         if not stem or not self.fs.is_verb(suffix):
             raise KernelError(errno.EPERM)
+        if caller.uid != 0:
+            # Anybody may make directories here, as on Linux; bpf(2) is root's (unprivileged_bpf_disabled).
+            raise KernelError(errno.EPERM, "only root, or who mounted, may load programs and create maps")
         with self.fs.lock:
             if name in self.uploads:
                 raise KernelError(errno.EBUSY, f"{name} is being written")

@@ -118,12 +118,14 @@ def test_as_another_user(mounted: Shell) -> None:
         mounted,
         f"{other} mkdir $B/user; {other} ln -s x $B/usl; stat -c '%n %A %u' user usl;"
         f" {other} cat $B/maps.debug;"
-        f" mkdir mine; {other} rmdir $B/mine; rm -f usl; rmdir user mine; {other} ls $T",
+        f" mkdir mine; {other} rmdir $B/mine; rm -f usl; rmdir user mine; {other} ls $T;"
+        f" {other} cp $EXAMPLES/count.bpf.o $B/ 2>&1 | sed 's/.*: //'; {other} cat $M/procs;"
+        f" {other} bash -c 'echo $$ > $M/procs' 2>&1 | sed 's/.*: //'; ls -A",
     ) == (
         f"cat: {mounted.mount}/sys/fs/bpf/maps.debug: Operation not permitted\n"
         f"rmdir: failed to remove '{mounted.mount}/sys/fs/bpf/mine': Operation not permitted\n"
         f"ls: cannot open directory '{mounted.mount}/sys/kernel/tracing': Permission denied\n"
-        "user drwxr-xr-x 1000\nusl lrwxrwxrwx 1000\n"
+        "user drwxr-xr-x 1000\nusl lrwxrwxrwx 1000\nOperation not permitted\nPermission denied\n"
     )
 
 

@@ -5,6 +5,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.conftest import Shell, is_running, wait_for_end
 
 
@@ -41,6 +43,13 @@ def test_mount_errors_are_one_line(shell: Shell) -> None:
         assert outcome.status == 1, (command, outcome)
         assert reason in one_line(outcome.err)
     os.rmdir(shell.mount / "x")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a tmpfs")
+def test_another_mount_is_busy(shell: Shell) -> None:
+    outcome = shell("unshare -m bash -c 'mount -t tmpfs none $M; bpffs mount $M'")
+    assert outcome.status == 1
+    assert "busy, tmpfs is mounted there" in one_line(outcome.err)
 
 
 def test_mounting_twice_is_refused(mounted: Shell) -> None:

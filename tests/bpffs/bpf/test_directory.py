@@ -81,6 +81,12 @@ def test_files_cannot_be_made(fs: BpfFs) -> None:
     assert number(lambda: fs.root.mknod("f", 0o644, ME)) == errno.EPERM
 
 
+def test_only_root_loads_and_creates(fs: BpfFs) -> None:
+    for name in ("o.bpf.o", "m.map"):
+        assert number(lambda name=name: fs.root.create(name, 0o644, 0, ME)) == errno.EPERM
+        fs.root.create(name, 0o644, 0, Caller(1, 0, 0))
+
+
 def test_directories(fs: BpfFs) -> None:
     made = fs.root.mkdir("d", 0o750, ME)
     assert (made.perm, made.uid, made.gid, fs.root.nlink) == (0o750, 1000, 1000, 3)

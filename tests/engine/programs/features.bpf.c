@@ -57,7 +57,7 @@ static __attribute__((noinline)) int fibonacci(int n)
 	return a;
 }
 
-static __attribute__((noinline)) int scaled(int x)
+__attribute__((noinline)) int global_function(int x)
 {
 	return fibonacci(x & 15) * 2 + limit;
 }
@@ -74,7 +74,7 @@ int globals(struct __sk_buff *skb)
 SEC("socket")
 int calls(struct __sk_buff *skb)
 {
-	return scaled(skb->len) + fibonacci(limit);
+	return global_function(skb->len) + fibonacci(limit);
 }
 
 SEC("socket")
