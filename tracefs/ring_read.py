@@ -240,7 +240,10 @@ def ring_clone(target: int, source: int) -> int:
 
 @native
 def ring_reset(ring: int) -> int:
-    """Empty a ring and its counters (`ring_buffer_reset_cpu`)."""
+    """Empty a ring and its counters (`ring_buffer_reset_cpu`).
+
+    Only the two sub-buffers in use are touched: memory of the others stays unallocated until it is needed.
+    """
     ring_lock(ring)
     put64(ring + Ring.HEAD, 0)
     put64(ring + Ring.COUNT, 1)
@@ -250,8 +253,9 @@ def ring_reset(ring: int) -> int:
     size = u64(ring + Ring.NR_PAGES)
     for slot in range(0, size):
         put64(u64(ring + Ring.TABLE) + slot * 8, slot + 1)
+    put64(page_of(ring, 0) + 8, 0)
+    put64(page_of(ring, 1) + 8, 0)
     for number in range(0, size + 1):
-        put64(page_of(ring, number) + 8, 0)
         put64(u64(ring + Ring.META) + number * Meta.SIZE + Meta.SEQUENCE, 0)
     put64(ring + Ring.READER, 0)
     put64(ring + Ring.WRITER, 1)
