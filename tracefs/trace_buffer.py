@@ -178,7 +178,10 @@ class TraceBuffer:
         return Counters(entries, overrun, 0, size, oldest, dropped, read)
 
     def consume(self, cpu: int | None, limit: int) -> Iterator[Record]:
-        """Take up to `limit` records, oldest first, merged over CPUs. All of them are consumed at once."""
+        """Take up to `limit` records, oldest first, merged over CPUs; fewer when they fill a batch.
+
+        All of them are consumed at once, whether they are asked for or not.
+        """
         first, last = self.span(cpu)
         room = min(_BATCH, limit * _LARGEST)
         out = bytearray(room)
