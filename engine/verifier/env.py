@@ -120,8 +120,8 @@ class Env:
         return self.id_gen
 
     def say(self, text: str) -> None:
-        """A line for the log."""
-        if self.logging:
+        """A line for the log, on any level."""
+        if self.log.level:
             self.log.write(text + "\n")
 
     def reject(self, number: int, message: str) -> NoReturn:

@@ -18,9 +18,11 @@ from engine.verifier.regs import ADD_CONST, Reg, RegType
 from engine.verifier.state import Frame, State
 from engine.verifier.tnum import M64, tnum_str
 
-__all__ = ["LEVEL1", "LEVEL2", "STATS", "Log", "alignment", "frame_text", "reg_text"]
+__all__ = ["LEVEL1", "LEVEL2", "QUIET", "STATS", "Log", "alignment", "frame_text", "reg_text"]
 
 LEVEL1, LEVEL2, STATS = 1, 2, 4
+QUIET = 8
+"""Refusals and the last line only: level 1 as long as nothing is refused."""
 
 _DECIMAL_S16 = range(-(1 << 15), 1 << 15)
 _DECIMAL_U16 = (1 << 16) - 1

@@ -48,7 +48,8 @@ def print_line(env: Env, insn_idx: int, prefix: str) -> None:
         else:
             high = mid - 1
     line = lines[low]
-    if line is env.prev_line:
+    before = env.prev_line
+    if before is not None and before.line == line.line and before.file_name == line.file_name:
         return
     env.prev_line = line
     file_name = line.file_name.rsplit("/", 1)[-1]

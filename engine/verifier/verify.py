@@ -1,6 +1,7 @@
 """`verify`: the whole of it, from a program spec to a `Verified` or a `VerifierError` (`bpf_check`)."""
 
 import errno
+from time import perf_counter_ns
 
 from engine.isa import Class, Insn, Mode, Size
 from engine.progspec import ProgSpec
@@ -11,7 +12,7 @@ from engine.verifier.depth import check_stack_depth
 from engine.verifier.env import Env, Reject
 from engine.verifier.globalfuncs import global_entry
 from engine.verifier.liveness import compute_live_regs, live_regs_text
-from engine.verifier.log import LEVEL1, LEVEL2, STATS, Log
+from engine.verifier.log import LEVEL1, LEVEL2, QUIET, STATS, Log
 from engine.verifier.programs import check_program
 from engine.verifier.regs import Reg, RegType
 from engine.verifier.result import Verified, VerifierError, VerifierStats
@@ -34,26 +35,25 @@ def verify(spec: ProgSpec, *, log_level: int = LEVEL1) -> Verified:
     too
     complex.
     """
-    if log_level & LEVEL2:
+    if not log_level & LEVEL1 or log_level & LEVEL2:
         return _run(spec, Log(log_level))
     try:
-        return _run(spec, Log(STATS if log_level else 0, summary=bool(log_level & LEVEL1)))
+        return _run(spec, Log(QUIET | (log_level & STATS), summary=True))
     except VerifierError as refusal:
-        if not log_level & LEVEL1 or refusal.errno == errno.EINTR:
+        if refusal.errno in (errno.EINTR, errno.E2BIG):
             raise
-        if refusal.errno == errno.E2BIG:
-            raise VerifierError(refusal.errno, refusal.message, f"{refusal.message}\n{refusal.log}") from None
     return _run(spec, Log(log_level))
 
 
 def _run(spec: ProgSpec, log: Log) -> Verified:
     env = Env(spec, log)
+    start = perf_counter_ns()
     try:
         _check(env)
     except Reject as refusal:
-        _statistics(env)
+        _statistics(env, perf_counter_ns() - start)
         raise VerifierError(refusal.errno, refusal.message, log.text) from None
-    _statistics(env)
+    _statistics(env, perf_counter_ns() - start)
     return Verified(
         _rewritten(env),
         env.aux,
@@ -109,16 +109,18 @@ def _print_live_regs(env: Env) -> None:
         skip = env.insns[i].code == 0x18
 
 
-def _statistics(env: Env) -> None:
-    if env.log.level:
+def _statistics(env: Env, elapsed_ns: int) -> None:
+    """The last lines of the log (`print_verification_stats`)."""
+    if not env.log.level:
+        return
+    if env.log.level & STATS:
         depths = "+".join(str(subprog.stack_depth) for subprog in env.subprogs)
-        if env.log.level & STATS and env.subprogs and env.logging:
-            env.log.write(f"stack depth {depths}\n")
-        env.log.write(
-            f"processed {env.insn_processed} insns (limit 1000000) "
-            f"max_states_per_insn {env.max_states_per_insn} total_states {env.total_states} "
-            f"peak_states {env.peak_states} mark_read 0\n"
-        )
+        env.log.write(f"verification time {elapsed_ns // 1000} usec\nstack depth {depths}\n")
+    env.log.write(
+        f"processed {env.insn_processed} insns (limit 1000000) "
+        f"max_states_per_insn {env.max_states_per_insn} total_states {env.total_states} "
+        f"peak_states {env.peak_states} mark_read 0\n"
+    )
 
 
 def _rewritten(env: Env) -> list[Insn]:
