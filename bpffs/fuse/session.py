@@ -67,3 +67,5 @@ def stop() -> None:
 def unmount() -> None:
     """Unmount (lazily, if somebody is still in it) and end the session."""
     pyfuse3.close(unmount=True)
+    # The interpreter gives signals back their deadly default before it ends: no alarm may be left by then.
+    signal.setitimer(signal.ITIMER_REAL, 0)
