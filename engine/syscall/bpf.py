@@ -6,7 +6,7 @@ from collections.abc import Callable
 from engine.abi.bpf import Cmd
 from engine.errors import KernelError
 from engine.machine import Machine
-from engine.syscall import batch, elems, info, mapcmds, progcmds
+from engine.syscall import batch, elems, info, linkcmds, mapcmds, progcmds
 from engine.syscall.attr import Attr, read_attr
 from engine.syscall.caller import BpfCaller
 
@@ -30,6 +30,9 @@ COMMANDS: dict[Cmd, Command] = {
     Cmd.PROG_TEST_RUN: progcmds.prog_test_run,
     Cmd.PROG_GET_NEXT_ID: progcmds.prog_get_next_id,
     Cmd.PROG_GET_FD_BY_ID: progcmds.prog_get_fd_by_id,
+    Cmd.PROG_BIND_MAP: linkcmds.prog_bind_map,
+    Cmd.LINK_CREATE: linkcmds.link_create,
+    Cmd.RAW_TRACEPOINT_OPEN: linkcmds.raw_tracepoint_open,
     Cmd.BTF_LOAD: progcmds.btf_load,
     Cmd.OBJ_GET_INFO_BY_FD: info.get_info_by_fd,
     Cmd.MAP_GET_NEXT_ID: mapcmds.map_get_next_id,

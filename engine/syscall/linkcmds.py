@@ -1,0 +1,82 @@
+"""Commands that tie programs to events and maps to programs (kernel/bpf/syscall.c).
+
+LINK_CREATE          +0 prog_fd +4 target_fd +8 attach_type +12 flags +16 perf_event.bpf_cookie
+RAW_TRACEPOINT_OPEN  +0 name +8 prog_fd +16 cookie
+PROG_BIND_MAP        +0 prog_fd +4 map_fd +8 flags
+"""
+
+import errno
+
+from engine.abi.bpf import AttachType, ProgType
+from engine.errors import KernelError
+from engine.kernel.tracepoints import tracepoints
+from engine.machine import Machine
+from engine.perf.kprobe import KprobeEvent
+from engine.probes.probe import Probe
+from engine.progs import Prog, run_prog
+from engine.syscall.attr import Attr
+from engine.syscall.caller import BpfCaller, BpfFile
+from engine.syscall.mapcmds import get_map
+from engine.syscall.progcmds import get_prog
+
+__all__ = ["Link", "link_create", "prog_bind_map", "raw_tracepoint_open"]
+
+_MAX_NAME = 128
+
+
+class Link:
+    """What keeps a program attached: a perf event, or a raw tracepoint's probe. `close` detaches."""
+
+    def __init__(self, machine: Machine, prog: Prog, holds: KprobeEvent | Probe) -> None:
+        self.prog = prog
+        self.holds = holds
+        self.id = machine.links.add(self)
+
+    def close(self) -> None:
+        """The last descriptor is gone."""
+        if isinstance(self.holds, KprobeEvent):
+            self.holds.close()
+        elif self.holds.registered:
+            self.holds.unregister()
+
+
+def link_create(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
+    """BPF_LINK_CREATE of a program on a perf event, which the link then holds. EBADF, EINVAL, EOPNOTSUPP."""
+    attr.check_end(64)
+    prog = get_prog(caller, attr.s32(0))
+    if attr.u32(8) != AttachType.PERF_EVENT:
+        raise KernelError(errno.EOPNOTSUPP, f"attach type {attr.u32(8)} is not supported")
+    if attr.u32(12):
+        raise KernelError(errno.EINVAL, "bad flags")
+    event = caller.fds.get(attr.s32(4)).object
+    if not isinstance(event, KprobeEvent):
+        raise KernelError(errno.EBADF, "not a perf event that runs programs")
+    event.set_bpf(prog, attr.u64(16))
+    return caller.fds.install(BpfFile(Link(machine, prog, event)))
+
+
+def raw_tracepoint_open(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
+    """BPF_RAW_TRACEPOINT_OPEN: a link of a program on a raw tracepoint. ENOENT, EINVAL, EFAULT."""
+    attr.check_end(24)
+    prog = get_prog(caller, attr.s32(8))
+    if prog.type not in (ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE):
+        raise KernelError(errno.EINVAL, "not a raw tracepoint program")
+    name = caller.read_text(attr.u64(0), _MAX_NAME)
+    found = [full for full, row in tracepoints().items() if row.name == name and row.raw_args]
+    if not found:
+        raise KernelError(errno.ENOENT, f"no raw tracepoint {name}")
+    probe = machine.probes.register_tracepoint(found[0], run_prog.address, prog.address, raw=True)
+    probe.enable()
+    return caller.fds.install(BpfFile(Link(machine, prog, probe)))
+
+
+def prog_bind_map(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
+    """BPF_PROG_BIND_MAP: the program keeps the map alive. EINVAL (flags), EBADF."""
+    attr.check_end(12)
+    if attr.u32(8):
+        raise KernelError(errno.EINVAL, "bad flags")
+    prog = get_prog(caller, attr.s32(0))
+    bound, _ = get_map(caller, attr.s32(4))
+    if bound not in prog.maps:
+        prog.maps.append(bound)
+    return 0
