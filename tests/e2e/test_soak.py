@@ -67,9 +67,12 @@ def test_soak(mounted: Shell) -> None:
     daemon = mounted.daemon
     before = resident_kb(daemon)
 
+    mounted.ok("echo 'p:x vfs_read' >> $T/kprobe_events")
+
     def churn() -> None:
-        mounted.ok("echo 'p:x vfs_read' >> $T/kprobe_events; echo 1 > $T/events/kprobes/x/enable")
-        mounted.ok("echo 0 > $T/events/kprobes/x/enable; echo '-:x' >> $T/kprobe_events")
+        # Removing an event that was enabled would clear the buffer, so what is removed never was.
+        mounted.ok("echo 1 > $T/events/kprobes/x/enable; echo 'p:y vfs_read' >> $T/kprobe_events")
+        mounted.ok("echo 0 > $T/events/kprobes/x/enable; echo '-:y' >> $T/kprobe_events")
 
     pipe = mounted.start("exec cat $T/trace_pipe > $M/../out/pipe")
     try:
@@ -84,7 +87,7 @@ def test_soak(mounted: Shell) -> None:
             assert repeat.rounds > 0
         assert f"\n110: {2 * CALLS}\n" in mounted.ok("cat $B/count/maps/hits")
         profile = mounted.ok("cat $T/kprobe_profile").split()
-        assert profile == ["g", str(2 * CALLS), "0"]
+        assert profile[:3] == ["g", str(2 * CALLS), "0"]
         assert wait_until(lambda: mounted.ok(EMPTY) == "0\n")
     finally:
         pipe.kill()
