@@ -1,6 +1,7 @@
 """What the walk writes to the log: instructions with their source lines, and the state after each."""
 
-from engine.isa import Form, disasm
+from engine.isa import Form, Insn, disasm
+from engine.memory import kernel_ptr
 from engine.verifier.env import Env
 from engine.verifier.log import alignment, frame_text
 from engine.verifier.state import State
@@ -60,7 +61,14 @@ def insn_text(env: Env, idx: int) -> str:
     """An instruction as the log shows it; both slots of LD_IMM64."""
     row = env.rows[idx]
     wide = row is not None and row.form is Form.LD_IMM64
-    return disasm(env.insns[idx], env.insns[idx + 1] if wide else None)
+    target = env.aux[idx].map
+
+    def operand(_: Insn, value: int) -> str:
+        """The map's address in the kernel half in place of its descriptor."""
+        address = getattr(target, "address", None)
+        return f"{value if address is None else kernel_ptr(address):#x}"
+
+    return disasm(env.insns[idx], env.insns[idx + 1] if wide else None, imm64=operand)
 
 
 def print_insn(env: Env) -> None:
