@@ -20,6 +20,7 @@ from engine.helpers.memory import (
     probe_read_user,
     probe_read_user_str,
 )
+from engine.jit.lang import Native
 from engine.machine import Machine
 from engine.memory import KERNEL_BASE, PAGE_SIZE, Region, kernel_ptr
 from tests import kernel_oracle
@@ -39,9 +40,9 @@ class Reader:
         self.env = machine.new_env()
         self.to = ctypes.create_string_buffer(b"\xee" * 4096, 4096)
 
-    def __call__(self, helper: object, size: int, address: int) -> tuple[int, bytes]:
+    def __call__(self, helper: Native, size: int, address: int) -> tuple[int, bytes]:
         ctypes.memset(self.to, 0xEE, 4096)
-        result = helper(self.env, ctypes.addressof(self.to), size, address)  # type: ignore[operator]
+        result = helper(self.env, ctypes.addressof(self.to), size, address)
         return result, self.to.raw[:size]
 
 
@@ -174,9 +175,9 @@ def test_text_addresses_fault(reader: Reader) -> None:
 )
 @pytest.mark.parametrize("size", [0, 8])
 def test_wild_addresses_agree_with_the_kernel(
-    reader: Reader, helper: object, address: int, size: int
+    reader: Reader, helper: Native, address: int, size: int
 ) -> None:
-    number = FuncId[helper.__name__]  # type: ignore[attr-defined]
+    number = FuncId[helper.__name__]
     with ExitStack() as stack:
         result, out = kernel.value_map(stack, bytes(8)), kernel.value_map(stack, b"\xee" * 8)
         code = kernel.load_address(1, out) + kernel.load_value(2, size) + kernel.load_value(3, address)
