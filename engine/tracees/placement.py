@@ -6,8 +6,9 @@ thread makes nearly all stops, the tracer sits on that thread's CPU. That alone 
 the tracee, the scheduler moves it to an idle CPU. It lets the two share a CPU when the tracer has policy
 SCHED_IDLE: its CPU then counts as idle, and the tracee goes on there at once.
 
-SCHED_IDLE is bad where others want the CPU. When the tracer had to wait for one, it returns to its normal
-policy and tries again later, less and less often. Coming back takes CAP_SYS_NICE or RLIMIT_NICE.
+SCHED_IDLE is bad where others want the CPU. So the time that a window of stops takes is compared: when
+yielding turns out slower than sitting beside the tracee did, it is given up, and tried again later, less and
+less often. Coming back takes CAP_SYS_NICE or RLIMIT_NICE.
 
     Roaming   as the daemon was started
     Beside    bound to the tracee's CPU
@@ -17,7 +18,6 @@ policy and tries again later, less and less often. Coming back takes CAP_SYS_NIC
 from enum import IntEnum
 
 from engine.jit.lang import c_call, memset, native, put8, put32, put64, u8, u32, u64, ult
-from engine.tracees.proc import parse_number
 from engine.tracees.state import St
 from engine.tracees.task import current_cpu, monotonic
 from engine.tracees.threads import find
@@ -32,11 +32,10 @@ _SWITCHES_ALONE = 8
 """Changes of the stopped thread within a window up to which one thread counts as alone."""
 _WINDOW_NS = _WINDOW * 400_000
 """A window that takes longer is not worth it."""
-_STARVED_NS = 300_000
-"""A pause between stops from which it is asked whether the tracer was kept waiting."""
-_BACKOFF_MIN, _BACKOFF_MAX = 50_000_000, 2_000_000_000
+_TYPICAL_NS = _WINDOW * 60_000
+"""What a window beside the tracee takes, until one was measured."""
+_BACKOFF_MIN, _BACKOFF_MAX = 4_000_000, 100_000_000
 _SCHED_IDLE = 5
-_SPACE = 0x20
 
 
 class Regime(IntEnum):
@@ -63,15 +62,11 @@ class Place(IntEnum):
     """u32, stops in this window."""
     WINDOW_NS = St.PLACEMENT + 32
     """u64, when the window began."""
-    LAST_NS = St.PLACEMENT + 40
-    """u64, time of the last stop."""
+    BESIDE_NS = St.PLACEMENT + 40
+    """u64, what the last window beside the tracee took; 0: none was measured."""
     BACKOFF_NS = St.PLACEMENT + 48
     RETRY_NS = St.PLACEMENT + 56
     """u64, when to try SCHED_IDLE again."""
-    SCHEDSTAT_FD = St.PLACEMENT + 64
-    """s64, /proc/self/task/TRACER/schedstat."""
-    DELAY_NS = St.PLACEMENT + 72
-    """u64, time the tracer had waited for a CPU when last looked."""
     PARAM = St.PLACEMENT + 80
     """struct sched_param, priority 0."""
     CHANGES = St.PLACEMENT + 88
@@ -80,19 +75,6 @@ class Place(IntEnum):
     """cpu_set_t of the daemon."""
     PIN = St.MASKS + MASK_SIZE
     """cpu_set_t being built."""
-
-
-@native
-def _waited(st: int) -> int:
-    """Nanoseconds that this thread has waited for a CPU so far (second field of schedstat)."""
-    text = st + St.TEXT
-    got = c_call("pread", u64(st + Place.SCHEDSTAT_FD), text, 64, 0)
-    if got <= 0:
-        return 0
-    put8(text + got, 0)
-    while u8(text) and u8(text) != _SPACE:
-        text += 1
-    return parse_number(text)
 
 
 @native
@@ -140,29 +122,47 @@ def _settle(st: int, rec: int, now: int) -> int:
     """One thread makes the stops: go to its CPU, and yield to it there."""
     if not _bind(st, current_cpu(st, rec, now)):
         return go_home(st)
-    if u32(st + Place.REGIME) == Regime.YIELDING:
-        put64(st + Place.BACKOFF_NS, u64(st + Place.BACKOFF_NS) >> 1)
-    elif u32(st + Place.MAY_YIELD) and now > u64(st + Place.RETRY_NS):
+    due = u32(st + Place.MAY_YIELD) and now > u64(st + Place.RETRY_NS)
+    if due and u32(st + Place.REGIME) == Regime.BESIDE:
         _set_policy(st, _SCHED_IDLE)
         put32(st + Place.REGIME, Regime.YIELDING)
-        put64(st + Place.DELAY_NS, _waited(st))
     return 0
 
 
 @native
-def _check_starved(st: int, now: int, gap: int) -> int:
-    """After a pause while yielding: if it was spent waiting for a CPU, stop yielding for a while."""
-    delay = _waited(st)
-    starved = delay - u64(st + Place.DELAY_NS) > gap >> 1
-    put64(st + Place.DELAY_NS, delay)
-    if starved:
-        _set_policy(st, u32(st + Place.POLICY))
-        put32(st + Place.REGIME, Regime.BESIDE)
-        backoff = u64(st + Place.BACKOFF_NS) * 4
-        backoff = backoff if backoff > _BACKOFF_MIN else _BACKOFF_MIN
-        backoff = backoff if backoff < _BACKOFF_MAX else _BACKOFF_MAX
-        put64(st + Place.BACKOFF_NS, backoff)
-        put64(st + Place.RETRY_NS, now + backoff)
+def _stop_yielding(st: int, now: int) -> int:
+    """It does not pay here: sit beside the tracee, and try again later."""
+    _set_policy(st, u32(st + Place.POLICY))
+    put32(st + Place.REGIME, Regime.BESIDE)
+    backoff = u64(st + Place.BACKOFF_NS) * 2
+    backoff = backoff if backoff > _BACKOFF_MIN else _BACKOFF_MIN
+    backoff = backoff if backoff < _BACKOFF_MAX else _BACKOFF_MAX
+    put64(st + Place.BACKOFF_NS, backoff)
+    put64(st + Place.RETRY_NS, now + backoff)
+    return 0
+
+
+@native
+def _judge(st: int, now: int, took: int, whole: int) -> int:
+    """Compare a window that took `took` nanoseconds, or has so far, if it is not `whole`."""
+    regime = u32(st + Place.REGIME)
+    if regime == Regime.YIELDING:
+        beside = u64(st + Place.BESIDE_NS) if u64(st + Place.BESIDE_NS) else _TYPICAL_NS
+        if took > (beside if whole else 2 * beside):
+            _stop_yielding(st, now)
+        elif whole:
+            put64(st + Place.BACKOFF_NS, u64(st + Place.BACKOFF_NS) >> 1)
+    elif regime == Regime.BESIDE and whole:
+        put64(st + Place.BESIDE_NS, took)
+    return u32(st + Place.REGIME) != regime
+
+
+@native
+def _new_window(st: int, now: int) -> int:
+    """Begin to count anew."""
+    put64(st + Place.WINDOW_NS, now)
+    put32(st + Place.COUNT, 0)
+    put32(st + Place.SWITCHES, 0)
     return 0
 
 
@@ -170,23 +170,18 @@ def _check_starved(st: int, now: int, gap: int) -> int:
 def note_stop(st: int, tid: int) -> int:
     """Thread `tid` has just stopped; called once a stop, before it is resumed."""
     now = monotonic()
-    gap = now - u64(st + Place.LAST_NS)
-    put64(st + Place.LAST_NS, now)
-    if u32(st + Place.REGIME) == Regime.YIELDING and gap > _STARVED_NS:
-        _check_starved(st, now, gap)
+    took = now - u64(st + Place.WINDOW_NS)
     if u32(st + Place.LAST_TID) != tid:
         put32(st + Place.LAST_TID, tid)
         put32(st + Place.SWITCHES, u32(st + Place.SWITCHES) + 1)
     count = u32(st + Place.COUNT) + 1
     put32(st + Place.COUNT, count)
     if count < _WINDOW:
-        return 0
+        return _new_window(st, now) if _judge(st, now, took, 0) else 0
     rec = find(st, tid)
-    if rec and u32(st + Place.SWITCHES) <= _SWITCHES_ALONE and now - u64(st + Place.WINDOW_NS) < _WINDOW_NS:
+    if rec and u32(st + Place.SWITCHES) <= _SWITCHES_ALONE and took < _WINDOW_NS:
+        _judge(st, now, took, 1)
         _settle(st, rec, now)
     else:
         go_home(st)
-    put64(st + Place.WINDOW_NS, now)
-    put32(st + Place.COUNT, 0)
-    put32(st + Place.SWITCHES, 0)
-    return 0
+    return _new_window(st, now)

@@ -30,7 +30,6 @@ __all__ = [
     "Stat",
     "exec_name",
     "is_ignored",
-    "parse_number",
     "read_comm",
     "read_identity",
     "stat_field",
@@ -92,7 +91,7 @@ def _read(st: int, tid: int, name: int) -> int:
 
 
 @native
-def parse_number(at: int) -> int:
+def _number(at: int) -> int:
     """The decimal number at `at`, after any blanks."""
     while u8(at) == _TAB or u8(at) == _SPACE:
         at += 1
@@ -109,7 +108,7 @@ def _last_number(at: int) -> int:
     value = 0
     while u8(at) and u8(at) != _NEWLINE:
         if u8(at) >= _ZERO and u8(at) <= _NINE and (u8(at - 1) == _TAB or u8(at - 1) == _SPACE):
-            value = parse_number(at)
+            value = _number(at)
         at += 1
     return value
 
@@ -139,15 +138,15 @@ def read_identity(st: int, rec: int) -> int:
     while u8(at):
         word = u32(at)
         if word == _TGID:
-            put32(rec + Rec.TGID, parse_number(at + 5))
+            put32(rec + Rec.TGID, _number(at + 5))
         elif word == _UID:
-            put32(rec + Rec.UID, parse_number(at + 4))
-            put32(rec + Rec.EUID, parse_number(_next_field(at + 5)))
+            put32(rec + Rec.UID, _number(at + 4))
+            put32(rec + Rec.EUID, _number(_next_field(at + 5)))
         elif word == _GID:
-            put32(rec + Rec.GID, parse_number(at + 4))
-            put32(rec + Rec.EGID, parse_number(_next_field(at + 5)))
+            put32(rec + Rec.GID, _number(at + 4))
+            put32(rec + Rec.EGID, _number(_next_field(at + 5)))
         elif word == _PPID:
-            put32(rec + Rec.PPID, parse_number(at + 5))
+            put32(rec + Rec.PPID, _number(at + 5))
         elif word == _NSTGID:
             put32(rec + Rec.NSTGID, _last_number(at + 7))
         elif word == _NSPID:
@@ -164,7 +163,7 @@ def tracer_of(st: int, tid: int) -> int:
     _read(st, tid, cstr("status"))
     while u8(at):
         if u32(at) == _TRACER:
-            return parse_number(at + 10)
+            return _number(at + 10)
         at = _next_line(at)
     return 0
 
@@ -227,4 +226,4 @@ def stat_field(st: int, tid: int, field: int) -> int:
     while u8(end) and spaces < field:
         spaces += u8(end) == _SPACE
         end += 1
-    return parse_number(end) if u8(end) else -1
+    return _number(end) if u8(end) else -1

@@ -109,7 +109,7 @@ class Tracer:
         try:
             listen_for_doorbell()
             timer = create_timer(tid)
-            schedstat = self._know_place(tid)
+            self._know_place()
         except (KernelError, OSError) as error:
             ready.set_exception(error)
             return
@@ -127,8 +127,6 @@ class Tracer:
         finally:
             self._refuse_jobs()
             delete_timer(timer)
-            if schedstat >= 0:
-                os.close(schedstat)
 
     def _next_job(self) -> _Job | None:
         try:
@@ -156,19 +154,12 @@ class Tracer:
             while (job := self._next_job()) is not None:
                 job[1].set_exception(KernelError(errno.ESRCH, "the tracer has ended"))
 
-    def _know_place(self, tid: int) -> int:
-        """Note where and how this thread runs; returns the descriptor of its schedstat, or -1."""
+    def _know_place(self) -> None:
+        """Note where and how this thread runs when nothing moves it."""
         st = self._st
         home = sum(1 << cpu for cpu in os.sched_getaffinity(0) if cpu < MASK_SIZE * 8)
         ctypes.memmove(st + Place.HOME, home.to_bytes(MASK_SIZE, "little"), MASK_SIZE)
         poke32(st + Place.POLICY, os.sched_getscheduler(0))
-        try:
-            schedstat = os.open(f"/proc/self/task/{tid}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            poke32(st + Place.MAY_YIELD, 0)
-            return -1
-        poke64(st + Place.SCHEDSTAT_FD, schedstat)
-        return schedstat
 
     # Other threads
 
