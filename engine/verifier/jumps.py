@@ -16,17 +16,7 @@ from engine.verifier.trace import print_insn_state
 __all__ = ["do_jump"]
 
 _JEQ, _JNE = int(Jmp.JEQ), int(Jmp.JNE)
-_NEVER_NULL = frozenset(
-    {
-        RegType.STACK,
-        RegType.CTX,
-        RegType.MAP_PTR,
-        RegType.MAP_VALUE,
-        RegType.MAP_KEY,
-        RegType.MEM,
-        RegType.FUNC,
-    }
-)
+_NEVER_NULL = frozenset({RegType.MAP_PTR, RegType.MAP_VALUE, RegType.MAP_KEY, RegType.MEM})
 
 
 def _pointer_taken(op: int, a: Reg, b: Reg, is32: bool) -> int:

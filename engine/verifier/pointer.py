@@ -67,7 +67,7 @@ def _check_sane(env: Env, reg: Reg, ptr: Reg) -> None:
     value = s64(b.v)
     if not b.m and not -MAX_VAR_OFF < value < MAX_VAR_OFF:
         env.invalid(f"math between {ptr.name} pointer and {value} is not allowed")
-    if reg.type != RegType.SCALAR and not -MAX_VAR_OFF < reg.off < MAX_VAR_OFF:
+    if not -MAX_VAR_OFF < reg.off < MAX_VAR_OFF:
         env.invalid(f"{ptr.name} pointer offset {reg.off} is not allowed")
     if b.smin == S64_MIN:
         env.invalid(f"math between {ptr.name} pointer and register with unbounded min value is not allowed")
