@@ -124,7 +124,9 @@ def _reg_safe(old: Reg, cur: Reg, ids: _Ids, exact: Exact) -> bool:
             return False
         return cur.b.within(old.b) and ids.match_scalar(old.id & ~ADD_CONST, cur.id & ~ADD_CONST)
     if kind in _PACKETS:
-        return old.n <= cur.n and old.off == cur.off and ids.match(old.id, cur.id) and cur.b.within(old.b)
+        placed = old.n < 0 or cur.n < 0
+        covered = old.n == cur.n if placed else old.n <= cur.n
+        return covered and old.off == cur.off and ids.match(old.id, cur.id) and cur.b.within(old.b)
     if kind in _RANGED:
         return (
             old.off == cur.off
