@@ -1,10 +1,10 @@
 """Where and how eagerly the tracer thread runs. Only the tracer is moved, never a tracee.
 
 A stop costs two switches between tracer and tracee. Across CPUs each of them may wake an idle CPU, which
-costs five times as much as the switch (measured: 115 against 21 microseconds for a system call). So while one
-thread makes nearly all stops, the tracer sits on that thread's CPU. That alone is not enough: resuming
-the tracee, the scheduler moves it to an idle CPU. It lets the two share a CPU when the tracer has policy
-SCHED_IDLE: its CPU then counts as idle, and the tracee goes on there at once.
+costs five times as much as the switch (measured: 115 against 21 microseconds for a system call). So while
+stops come fast, the tracer sits on the CPU of a tracee that has just stopped. That alone is not enough:
+resuming the tracee, the scheduler moves it to an idle CPU. It lets the two share a CPU when the tracer has
+policy SCHED_IDLE: its CPU then counts as idle, and the tracee goes on there at once.
 
 SCHED_IDLE is bad where others want the CPU. So the time that a window of stops takes is compared: when
 yielding turns out slower than sitting beside the tracee did, it is given up, and tried again later, less and
@@ -28,8 +28,6 @@ MASK_SIZE = 128
 """Bytes of cpu_set_t: 1024 CPUs."""
 _WINDOW = 64
 """Stops after which the regime is chosen anew."""
-_SWITCHES_ALONE = 8
-"""Changes of the stopped thread within a window up to which one thread counts as alone."""
 _WINDOW_NS = _WINDOW * 400_000
 """A window that takes longer is not worth it."""
 _TYPICAL_NS = _WINDOW * 60_000
@@ -56,8 +54,6 @@ class Place(IntEnum):
     """u32, its scheduling policy when it started."""
     MAY_YIELD = St.PLACEMENT + 12
     """u32, not 0 when it may take SCHED_IDLE and come back."""
-    LAST_TID = St.PLACEMENT + 16
-    SWITCHES = St.PLACEMENT + 20
     COUNT = St.PLACEMENT + 24
     """u32, stops in this window."""
     WINDOW_NS = St.PLACEMENT + 32
@@ -94,7 +90,6 @@ def go_home(st: int) -> int:
         put64(st + Place.CHANGES, u64(st + Place.CHANGES) + 1)
     put32(st + Place.REGIME, Regime.ROAMING)
     put32(st + Place.COUNT, 0)
-    put32(st + Place.SWITCHES, 0)
     return 0
 
 
@@ -119,7 +114,7 @@ def _bind(st: int, cpu: int) -> int:
 
 @native
 def _settle(st: int, rec: int, now: int) -> int:
-    """One thread makes the stops: go to its CPU, and yield to it there."""
+    """Stops come fast: go to the CPU of the last, and yield to the tracee there."""
     if not _bind(st, current_cpu(st, rec, now)):
         return go_home(st)
     due = u32(st + Place.MAY_YIELD) and now > u64(st + Place.RETRY_NS)
@@ -162,7 +157,6 @@ def _new_window(st: int, now: int) -> int:
     """Begin to count anew."""
     put64(st + Place.WINDOW_NS, now)
     put32(st + Place.COUNT, 0)
-    put32(st + Place.SWITCHES, 0)
     return 0
 
 
@@ -171,15 +165,12 @@ def note_stop(st: int, tid: int) -> int:
     """Thread `tid` has just stopped; called once a stop, before it is resumed."""
     now = monotonic()
     took = now - u64(st + Place.WINDOW_NS)
-    if u32(st + Place.LAST_TID) != tid:
-        put32(st + Place.LAST_TID, tid)
-        put32(st + Place.SWITCHES, u32(st + Place.SWITCHES) + 1)
     count = u32(st + Place.COUNT) + 1
     put32(st + Place.COUNT, count)
     if count < _WINDOW:
         return _new_window(st, now) if _judge(st, now, took, 0) else 0
     rec = find(st, tid)
-    if rec and u32(st + Place.SWITCHES) <= _SWITCHES_ALONE and took < _WINDOW_NS:
+    if rec and took < _WINDOW_NS:
         _judge(st, now, took, 1)
         _settle(st, rec, now)
     else:
