@@ -89,7 +89,7 @@ def check_subprogs(env: Env) -> None:
             if row is None:
                 continue
             if row.form is Form.CALL and insn.src == 0 and insn.imm == FuncId.tail_call:
-                subprog.has_tail_call = subprog.tail_call_reachable = True
+                subprog.has_tail_call = True
             elif row.form in (Form.LD_ABS, Form.LD_IND):
                 subprog.has_ld_abs = True
         last = env.rows[subprog.end - 1]

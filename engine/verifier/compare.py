@@ -60,7 +60,7 @@ def states_equal(env: Env, old: State, cur: State, exact: Exact) -> bool:
     if len(old.frames) != len(cur.frames) or len(old.refs) != len(cur.refs):
         return False
     for a, b in zip(old.frames, cur.frames, strict=True):
-        if a.callsite != b.callsite or a.in_callback != b.in_callback or a.async_cb != b.async_cb:
+        if a.callsite != b.callsite or a.in_callback != b.in_callback:
             return False
     ids = _Ids()
     if not _refs_equal(old, cur, ids):

@@ -75,6 +75,3 @@ def check_stack_depth(env: Env) -> None:
     """
     depths = _Depths(env)
     depths.visit(0, 0, 0)
-    for number, subprog in enumerate(env.subprogs):
-        if subprog.is_async_cb:
-            depths.visit(number, 0, 0)

@@ -174,6 +174,4 @@ def frame_text(state: State, frame: Frame, regs: int = -1, slots: int = -1) -> s
         parts.append(" refs=" + ",".join(str(ref.id) for ref in state.refs))
     if frame.in_callback:
         parts.append(" cb")
-    if frame.async_cb:
-        parts.append(" async_cb")
     return "".join(parts) + "\n"

@@ -1,9 +1,9 @@
 """What the verifier asks about a map beyond its sizes: rights of programs, special fields in its values."""
 
-from engine.abi.bpf import MapCreateFlag, MapType
+from engine.abi.bpf import MapCreateFlag
 from engine.progspec import MapLike
 
-__all__ = ["inner_map", "map_rights", "special_fields"]
+__all__ = ["map_rights", "special_fields"]
 
 
 def map_rights(target: MapLike) -> tuple[bool, bool]:
@@ -18,11 +18,3 @@ def special_fields(target: MapLike) -> list[tuple[str, int, int]]:
     spec = getattr(target, "spec", None)
     lock_off = getattr(spec if spec is not None else target, "lock_off", None)
     return [] if lock_off is None else [("bpf_spin_lock", lock_off, 4)]
-
-
-def inner_map(target: MapLike) -> MapLike | None:
-    """The template that every map inside this map of maps is like."""
-    if target.type not in (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS):
-        return None
-    inner: MapLike | None = getattr(target, "inner", None)
-    return inner

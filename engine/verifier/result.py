@@ -67,10 +67,8 @@ class InsnAux:
 class Subprog:
     """A function of the program: instructions [start, end), bytes of stack it uses (rounded to 8).
 
-    is_cb: called by a helper (bpf_loop, bpf_for_each_map_elem) rather than by the program; is_async_cb: by
-    a timer.
-    is_global: verified apart from its callers. has_tail_call: some instruction of it is a tail call;
-    tail_call_reachable: it or a caller of it may tail call.
+    is_cb: called by a helper (bpf_loop, bpf_for_each_map_elem) rather than by the program.
+    is_global: verified apart from its callers. has_tail_call: some instruction of it is a tail call.
     """
 
     start: int
@@ -78,11 +76,9 @@ class Subprog:
     stack_depth: int = 0
     name: str = ""
     is_cb: bool = False
-    is_async_cb: bool = False
     is_global: bool = False
     has_tail_call: bool = False
     has_ld_abs: bool = False
-    tail_call_reachable: bool = False
 
 
 @dataclass(slots=True)

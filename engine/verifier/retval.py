@@ -21,22 +21,17 @@ def _range(env: Env) -> tuple[int, int] | None:
 
 
 def check_return(env: Env) -> None:
-    """Check R0 at the end of a program, or of a global function or callback verified on its own."""
+    """Check R0 at the end of a program, or of a global function verified on its own."""
     reg = env.read_reg(0)
-    frame = env.state.cur
-    if frame.async_cb:
-        where, allowed = "async callback return", (0, 0)
-    elif env.subprog:
+    if env.subprog:
         if reg.type != SCALAR:
             env.invalid(f"At subprogram exit the register R0 is not a scalar value ({reg.name})")
         return
-    else:
-        found = _range(env)
-        if found is None:
-            return
-        where, allowed = "program exit", found
+    allowed = _range(env)
+    if allowed is None:
+        return
     if reg.type != SCALAR:
-        env.invalid(f"At {where} the register R0 is not a known value ({reg.name})")
+        env.invalid(f"At program exit the register R0 is not a known value ({reg.name})")
     mark_chain_precision(env, 0)
     if not allowed[0] <= reg.b.smin <= reg.b.smax <= allowed[1]:
-        env.invalid(bad_scalar(reg, allowed, where))
+        env.invalid(bad_scalar(reg, allowed, "program exit"))

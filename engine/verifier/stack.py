@@ -49,7 +49,7 @@ def check_stack_bounds(env: Env, reg: Reg, regno: int, off: int, size: int, writ
     if need > len(frame.stack):
         frame.stack += [INVALID_SLOT] * (need - len(frame.stack))
     subprog = env.subprogs[frame.subprog]
-    subprog.stack_depth = max(subprog.stack_depth, -low)
+    subprog.stack_depth = max(subprog.stack_depth, 8 * need)
     return low, high
 
 

@@ -97,7 +97,6 @@ class Frame:
     """One function activation."""
 
     __slots__ = (
-        "async_cb",
         "callback_depth",
         "callback_ret",
         "callsite",
@@ -116,7 +115,6 @@ class Frame:
         self.regs[FP] = fp_reg(frameno)
         self.stack: list[Slot] = []
         self.in_callback = False
-        self.async_cb = False
         self.callback_depth = 0
         self.callback_ret = (0, 0)
 
@@ -129,7 +127,6 @@ class Frame:
         new.regs = self.regs.copy()
         new.stack = self.stack.copy()
         new.in_callback = self.in_callback
-        new.async_cb = self.async_cb
         new.callback_depth = self.callback_depth
         new.callback_ret = self.callback_ret
         return new
