@@ -12,7 +12,6 @@ __all__ = [
     "AUDIT_ARCH_X86_64",
     "ERESTARTNOHAND",
     "EXIT_OPTIONS",
-    "NR_SYSCALL_WORDS",
     "OPTIONS",
     "SYSCALL_STOP",
     "USER32_CS",
@@ -120,14 +119,10 @@ class Errno(IntEnum):
     ESRCH = errno.ESRCH
     EINTR = errno.EINTR
     ECHILD = errno.ECHILD
-    ENOSPC = errno.ENOSPC
 
 
 ERESTARTNOHAND = 514
 """Kernel-internal: restart the call unless a handler runs, which then sees EINTR (include/linux/errno.h)."""
-
-NR_SYSCALL_WORDS = 8
-"""u64 words of a bitmap with one bit per system call number below 512."""
 
 AUDIT_ARCH_X86_64 = 0xC000003E
 AUDIT_ARCH_I386 = 0x40000003
