@@ -14,9 +14,11 @@ lint: setup ## ruff and mypy
 	$(BIN)/mypy
 
 test: lint ## lint, types and all tests
+	@contrib/scripts/setup-tests
 	$(BIN)/pytest
 
 bench: setup ## costs of a probed system call and of the virtual machine, each against a reference
+	@contrib/scripts/setup-tests
 	@for bench in contrib/bench/*/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
 
 examples: ## rebuild contrib/examples/*.bpf.o (needs clang and libbpf-dev)

@@ -149,11 +149,11 @@ def test_stats(files: Files) -> None:
 def test_clocks(files: Files) -> None:
     assert files.read("trace_clock") == "[local] global counter uptime perf mono mono_raw boot tai\n"
     for name, stamp in (
-        ("counter", r" +1"),
-        ("uptime", r" +\d+"),
-        ("mono", r" +\d+\.\d{6}"),
-        ("mono_raw", r" +\d+\.\d{6}"),
-        ("boot", r" +\d+\.\d{6}"),
+        ("counter", r" *1"),
+        ("uptime", r" *\d+"),
+        ("mono", r" *\d+\.\d{6}"),
+        ("mono_raw", r" *\d+\.\d{6}"),
+        ("boot", r" *\d+\.\d{6}"),
         ("tai", r"\d{10}\.\d{6}"),
     ):
         files.append("trace_marker", "before")

@@ -63,8 +63,14 @@ class Gated:
     """A program that waits at the gate: `pid` exists, nothing of it has run. See programs/gate.c."""
 
     def __init__(self, gate: str, command: list[str]) -> None:
+        # In a process group of its own, which is no orphan: SIGTSTP does not stop orphans.
         self._process = subprocess.Popen(
-            [gate, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [gate, *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            process_group=0,
         )
         self.pid = int(self.line())
 
