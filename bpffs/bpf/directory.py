@@ -47,18 +47,18 @@ class BpfDir(Dir):
                 return found
             stem, dot, suffix = name.partition(".")
             pin = self.nodes.get(stem)
-            if dot and isinstance(pin, Pin):
-                return pin.view(suffix)
             if dot and isinstance(pin, BpfDir) and pin.source is not None and pin.source[0] == suffix:
                 return pin.source[1]
-            if dot and not self.fs.is_verb(suffix):
-                raise KernelError(errno.EPERM)
-            raise KernelError(errno.ENOENT)
+            if not dot or self.fs.is_verb(suffix):
+                raise KernelError(errno.ENOENT)
+            if isinstance(pin, Pin):
+                return pin.view(suffix)
+            raise KernelError(errno.EPERM)
 
     def entries(self) -> Iterable[tuple[str, Node]]:
-        """Ordinary names as on Linux, then the extras."""
+        """Ordinary names as on Linux, the newest first (dcache_readdir), then the extras."""
         with self.fs.lock:
-            return [*self.nodes.items(), *self.extras.items()]
+            return [*reversed(self.nodes.items()), *self.extras.items()]
 
     def create(self, name: str, mode: int, flags: int, caller: Caller) -> tuple[File, Handle]:
         """A verb (`OBJ.bpf.o`, `NAME.map`). Raises KernelError(EACCES) as Linux otherwise, EEXIST, EPERM."""
@@ -165,6 +165,7 @@ class BpfDir(Dir):
                 _check_replaced(node, there)
                 if there is node:
                     return
+                to.nodes.pop(new_name, None)
                 del self.nodes[name]
                 to.nodes[new_name] = node
             self._touch()

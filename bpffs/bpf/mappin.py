@@ -1,7 +1,6 @@
 """A pinned map: `cat` prints it as Linux does; `.json`, `.hex`, `.info` as bpftool, `.ctl` changes it."""
 
 import errno
-import os
 from collections.abc import Callable, Iterator
 
 from bpffs.bpf.cursor import TextCursor
@@ -43,10 +42,6 @@ class MapPin(Pin):
         if suffix == "ctl":
             return _MapControl(self)
         return _MapText(self, _TEXTS[suffix]) if suffix in _TEXTS else None
-
-    def truncate(self, size: int) -> None:
-        """truncate(2) opens first: as `open`, then ignored."""
-        self.open(os.O_WRONLY, Caller())
 
 
 class _MapText(View):

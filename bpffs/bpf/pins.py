@@ -31,6 +31,7 @@ class Pin(File):
     def __init__(self, mode: int = PIN_MODE, uid: int = 0, gid: int = 0) -> None:
         super().__init__(mode, uid, gid)
         self.names = 0
+        self._size = 0
         self._views: dict[str, View] = {}
 
     @property
@@ -69,9 +70,14 @@ class Pin(File):
         """Not for reading, unless a subclass shows it. Raises KernelError(EIO), as bpffs_obj_open."""
         raise KernelError(errno.EIO)
 
+    @property
+    def size(self) -> int:
+        """Zero, unless somebody set it."""
+        return self._size
+
     def truncate(self, size: int) -> None:
-        """truncate(2) opens first. Raises KernelError(EIO)."""
-        raise KernelError(errno.EIO)
+        """truncate(2), which does not open: only what stat(2) shows changes (simple_setattr)."""
+        self._size = size
 
     def named(self) -> None:
         """One more name."""

@@ -211,6 +211,10 @@ class Namespace(pyfuse3.Operations):
         with answering("fsyncdir"):
             raise KernelError(errno.EINVAL)
 
+    async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
+        """None, as any file system that knows none says (vfs_listxattr)."""
+        return ()
+
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
         with answering("statfs"):
             data = pyfuse3.StatvfsData()
