@@ -209,7 +209,7 @@ class Dir(Node):
         raise KernelError(errno.EACCES)
 
     def mknod(self, name: str, mode: int, caller: Caller) -> Node:
-        """mknod(2). Raises KernelError: EACCES for a regular file (vfs_create), EPERM for others (vfs_mknod)."""
+        """mknod(2). Raises KernelError: EACCES for a regular file (vfs_create), else EPERM (vfs_mknod)."""
         raise KernelError(errno.EACCES if stat.S_ISREG(mode) else errno.EPERM)
 
     def mkdir(self, name: str, mode: int, caller: Caller) -> "Dir":
