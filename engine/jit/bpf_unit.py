@@ -12,7 +12,7 @@ the same program over maps of the same shape, so it can be cached; addresses are
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -64,13 +64,15 @@ _SHAPED = {
 _EMITTED = frozenset((FuncId.tail_call, FuncId.loop))
 """Helpers that are neither included nor called: `bpf_calls` writes them out."""
 _FLAT = frozenset((MapType.ARRAY, MapType.PERCPU_ARRAY))
+_NO_FACTS = (None,) * 5
 
 
 @cache
 def _compiler_digest() -> bytes:
     """Digest of what code depends on besides the program: the compiler's sources and the layouts."""
     here = Path(__file__).parent
-    sources = [*sorted(here.glob("*.py")), here.parent / "env.py", here.parent / "memory.py"]
+    sources = [*sorted(here.glob("*.py")), *sorted((here.parent / "isa").glob("*.py"))]
+    sources += [here.parent / "env.py", here.parent / "memory.py"]
     sources += [here.parent / "maps" / "header.py", here.parent / "abi" / "ctx.py"]
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).digest()
 
@@ -114,6 +116,7 @@ class Unit:
         known = id(used) in self._numbers and id(used) not in self._templates
         return used if known else None
 
+    @cached_property
     def helper_calls(self) -> list[tuple[int, Insn]]:
         """Index and instruction of every helper call that some path reaches."""
         verified = self.verified
@@ -170,7 +173,7 @@ class Unit:
             address = cast(NativeMap, used).address
             found[f"map.{number}"] = address
             found[f"map.{number}.data"] = peek64(address + MapHdr.DATA)
-        for index, insn in self.helper_calls():
+        for index, insn in self.helper_calls:
             if self.called(index, insn.imm):
                 found[f"native.{FuncId(insn.imm).name}"] = self.helpers[insn.imm].native.address
         return found
@@ -180,20 +183,23 @@ class Unit:
         verified = self.verified
         digest = hashlib.sha256(encode(verified.insns))
         digest.update(_compiler_digest())
+        digest.update(bytes(aux.seen for aux in verified.aux))
+        digest.update(bytes(aux.ptr for aux in verified.aux))
         for index, aux in enumerate(verified.aux):
-            maps = [self._numbers.get(id(used)) for used in (aux.map, self.call_map(index))]
-            facts = (aux.seen, aux.map_off, aux.target, aux.const_key, aux.call_subprog, int(aux.ptr), maps)
-            digest.update(repr(facts).encode())
+            if (facts := (aux.map, aux.call_map, aux.target, aux.const_key, aux.call_subprog)) != _NO_FACTS:
+                maps = [self._numbers.get(id(used)) for used in (aux.map, self.call_map(index))]
+                digest.update(repr((index, aux.map_off, maps, facts[2:])).encode())
         for sub in verified.subprogs:
             digest.update(repr((sub.start, sub.end, sub.stack_depth)).encode())
         for number, used in enumerate(verified.used_maps):
             known = cast(NativeMap, used)
             shape = (int(known.type), known.key_size, known.value_size, known.max_entries, *known.shape)
             digest.update(repr(shape).encode() + (self.content(number) or b""))
-        natives = [
-            wanted.native
-            for index, insn in self.helper_calls()
-            if (wanted := self.included(index, insn.imm)) is not None
-        ]
+        natives = []
+        for index, insn in self.helper_calls:
+            helper = self.helpers[insn.imm]
+            digest.update(f"{index} {helper.native.arity} {helper.returns_pointer}".encode())
+            if (wanted := self.included(index, insn.imm)) is not None:
+                natives.append(wanted.native)
         digest.update(key_of(closure(natives)).encode())
         return digest.hexdigest()

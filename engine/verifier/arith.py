@@ -21,14 +21,17 @@ from engine.verifier.tnum import M32, M64
 __all__ = ["do_alu", "linked_source"]
 
 _S32 = range(-(1 << 31), 1 << 31)
-_FORKS = (Alu.AND, Alu.OR)
+_FORKS = frozenset((Alu.AND, Alu.OR))
+_DIVISIONS = frozenset((Alu.DIV, Alu.MOD))
+_SHIFTS = frozenset((Alu.LSH, Alu.RSH, Alu.ARSH))
+_TWO_OPERANDS, _MOV, _ADD, _SUB = Form.ALU, Alu.MOV, Alu.ADD, Alu.SUB
 _WORD = unsigned_range(0, M32)
 
 
 def do_alu(env: Env, insn: Insn, row: Opcode) -> None:
     """One instruction of class ALU or ALU64."""
-    if row.form is Form.ALU:
-        if row.op == Alu.MOV:
+    if row.form is _TWO_OPERANDS:
+        if row.op is _MOV:
             _move(env, insn, row)
         else:
             _binary(env, insn, row)
@@ -121,7 +124,7 @@ def _move_signed(env: Env, insn: Insn, src: Reg, is32: bool) -> None:
 
 
 def _binary(env: Env, insn: Insn, row: Opcode) -> None:
-    signed_division = row.op in (Alu.DIV, Alu.MOD) and insn.off == 1
+    signed_division = insn.off == 1 and row.op in _DIVISIONS
     if row.reg:
         if insn.imm or (insn.off and not signed_division):
             env.invalid("BPF_ALU uses reserved fields")
@@ -132,18 +135,18 @@ def _binary(env: Env, insn: Insn, row: Opcode) -> None:
         src = const_reg(insn.imm)
     dst = env.read_reg(insn.dst)
     if not row.reg:
-        if row.op in (Alu.DIV, Alu.MOD) and not insn.imm:
+        if not insn.imm and row.op in _DIVISIONS:
             env.invalid("div by zero")
-        if row.op in (Alu.LSH, Alu.RSH, Alu.ARSH) and not 0 <= insn.imm < row.bits:
+        if not 0 <= insn.imm < row.bits and row.op in _SHIFTS:
             env.invalid(f"invalid shift {insn.imm}")
     env.check_writable(insn.dst)
     if dst.type == SCALAR and src.type == SCALAR:
-        if row.op in _FORKS and not src.b.m:
+        if not src.b.m and row.op in _FORKS:
             dst = _fork(env, insn.dst, dst)
         env.regs[insn.dst] = _scalars(row, dst, src)
         return
     if dst.type != SCALAR and src.type != SCALAR:
-        if row.op != Alu.SUB:
+        if row.op is not _SUB:
             env.deny(f"R{insn.dst} pointer {row.symbol} pointer prohibited")
         env.regs[insn.dst] = UNKNOWN_SCALAR
         return
@@ -186,7 +189,7 @@ def _scalars(row: Opcode, dst: Reg, src: Reg) -> Reg:
     """The result of scalar op scalar."""
     assert row.op is not None
     result = scalar(alu(row.op, dst.b, src.b, row.bits == 32))
-    if dst.id and row.op in (Alu.ADD, Alu.SUB) and not src.b.m and dst is not src:
+    if dst.id and (row.op is _ADD or row.op is _SUB) and not src.b.m and dst is not src:
         _keep_link(row, dst, src, result)
     return result
 
@@ -197,7 +200,7 @@ def _keep_link(row: Opcode, dst: Reg, src: Reg, result: Reg) -> None:
     half was zero."""
     is32 = row.bits == 32
     off = src.b.s32min if is32 else src.b.smin
-    if row.op == Alu.SUB:
+    if row.op is _SUB:
         off = -off
     if dst.id & ADD_CONST or off not in _S32 or (is32 and dst.b.umax > M32):
         return

@@ -9,6 +9,8 @@ from engine.verifier.trace import insn_text
 __all__ = ["ADDS", "OTHER", "SETS", "Lost", "Masks", "prepare_steps", "step_back"]
 
 _ARGS = 0b111110
+_MEANINGLESS = (Form.NEG, Form.END, Form.BSWAP, Form.GOTO)
+_ALU, _JUMP, _LD_IMM64, _MOV = Form.ALU, Form.JUMP, Form.LD_IMM64, Alu.MOV
 OTHER, NOTHING, SETS, ADDS = -1, 0, 1, 2
 """What an instruction does to what is wanted: something else; nothing; dst is set from src; dst depends on
 src too."""
@@ -63,14 +65,14 @@ def _back_step(env: Env, idx: int) -> tuple[int, int, int]:
         return NOTHING, 0, 0
     if env.verbose:
         return OTHER, 0, 0
-    if row.form is Form.LD_IMM64:
-        return SETS, 1 << insn.dst, 0
-    if row.form in (Form.NEG, Form.END, Form.BSWAP, Form.GOTO) or (row.form is Form.JUMP and not row.reg):
-        return NOTHING, 0, 0
-    if row.form is not Form.ALU:
-        return OTHER, 0, 0
+    form = row.form
+    if form is not _ALU:
+        if form is _LD_IMM64:
+            return SETS, 1 << insn.dst, 0
+        nothing = (form is _JUMP and not row.reg) or form in _MEANINGLESS
+        return NOTHING if nothing else OTHER, 0, 0
     src = 1 << insn.src if row.reg and insn.src != FP else 0
-    if row.op == Alu.MOV:
+    if row.op is _MOV:
         return SETS, 1 << insn.dst, src
     return (ADDS, 1 << insn.dst, src) if src else (NOTHING, 0, 0)
 

@@ -14,6 +14,17 @@ from engine.verifier.result import Subprog
 __all__ = ["CALLBACK_HELPERS", "check_cfg", "check_subprogs", "jump_target", "successors"]
 
 _MAX_SUBPROGS = 256
+_EXIT, _GOTO, _CALL, _LD_IMM64, _GOTOL = Form.EXIT, Form.GOTO, Form.CALL, Form.LD_IMM64, Class.JMP32 | Jmp.JA
+_CONDITIONAL = (Form.JUMP, Form.MAY_GOTO)
+_LD_PACKET = (Form.LD_ABS, Form.LD_IND)
+_JUMPS = frozenset(
+    cls | op << 4 | source
+    for cls in (Class.JMP, Class.JMP32)
+    for op in range(16)
+    for source in (0, 8)
+    if op << 4 not in (Jmp.CALL, Jmp.EXIT)
+)
+"""Codes with the class and operation of a jump, even of one that does not exist."""
 CALLBACK_HELPERS = frozenset(
     {FuncId.for_each_map_elem, FuncId.loop, FuncId.find_vma, FuncId.user_ringbuf_drain}
 )
@@ -22,7 +33,7 @@ CALLBACK_HELPERS = frozenset(
 def jump_target(env: Env, idx: int) -> int:
     """Where the jump at `idx` goes; `gotol` has its distance in `imm`."""
     insn = env.insns[idx]
-    if insn.code == Class.JMP32 | Jmp.JA:
+    if insn.code == _GOTOL:
         return idx + insn.imm + 1
     return idx + insn.off + 1
 
@@ -37,11 +48,11 @@ def find_subprogs(env: Env) -> None:
         if skip or row is None:
             skip = False
             continue
-        if row.form is Form.LD_IMM64:
+        if row.form is _LD_IMM64:
             skip = True
             if insn.src != PseudoSrc.FUNC:
                 continue
-        elif row.form is not Form.CALL or insn.src == PseudoSrc.CALL_HELPER:
+        elif row.form is not _CALL or insn.src == PseudoSrc.CALL_HELPER:
             continue
         elif insn.src == PseudoSrc.KFUNC_CALL:
             env.invalid("calling kernel function is not supported")
@@ -71,26 +82,21 @@ def find_subprogs(env: Env) -> None:
             env.say(f"func#{number} @{start}")
 
 
-def _jumps(code: int) -> bool:
-    """Whether the class and operation are those of a jump, even one that does not exist."""
-    return code & 7 in (Class.JMP, Class.JMP32) and code & 0xF0 not in (Jmp.CALL, Jmp.EXIT)
-
-
 def check_subprogs(env: Env) -> None:
     """Jumps stay in their subprogram, and none falls through into the next."""
     find_subprogs(env)
     for subprog in env.subprogs:
         for i in range(subprog.start, subprog.end):
             insn, row = env.insns[i], env.rows[i]
-            if _jumps(insn.code):
+            if insn.code in _JUMPS:
                 target = jump_target(env, i)
                 if not subprog.start <= target < subprog.end:
                     env.invalid(f"jump out of range from insn {i} to {target}")
             if row is None:
                 continue
-            if row.form is Form.CALL and insn.src == 0 and insn.imm == FuncId.tail_call:
+            if row.form is _CALL and insn.src == 0 and insn.imm == FuncId.tail_call:
                 subprog.has_tail_call = True
-            elif row.form in (Form.LD_ABS, Form.LD_IND):
+            elif row.form in _LD_PACKET:
                 subprog.has_ld_abs = True
         last = env.rows[subprog.end - 1]
         if last is None or last.form not in (Form.EXIT, Form.GOTO):
@@ -101,13 +107,13 @@ def successors(env: Env, idx: int) -> list[int]:
     """Instructions that may follow `idx` within its subprogram."""
     row = env.rows[idx]
     form = row.form if row else None
-    if form is Form.EXIT:
+    if form is _EXIT:
         return []
-    if form is Form.GOTO:
+    if form is _GOTO:
         return [jump_target(env, idx)]
-    if form in (Form.JUMP, Form.MAY_GOTO):
+    if form in _CONDITIONAL:
         return [idx + 1, jump_target(env, idx)]
-    return [idx + 2 if form is Form.LD_IMM64 else idx + 1]
+    return [idx + 2 if form is _LD_IMM64 else idx + 1]
 
 
 def check_cfg(env: Env) -> None:
@@ -130,7 +136,7 @@ def check_cfg(env: Env) -> None:
         if not seen[i]:
             env.invalid(f"unreachable insn {i}")
         row = env.rows[i]
-        if row is not None and row.form is Form.LD_IMM64:
+        if row is not None and row.form is _LD_IMM64:
             if i + 1 < count and seen[i + 1]:
                 env.invalid(f"jump into the middle of ldimm64 insn {i}")
             i += 1
@@ -141,12 +147,12 @@ def _edges(env: Env, idx: int) -> list[int]:
     """Successors of `idx`, called subprograms included; marks the points on the way."""
     insn, row = env.insns[idx], env.rows[idx]
     form = row.form if row else None
-    if form is Form.LD_IMM64 and insn.src == PseudoSrc.FUNC:
+    if form is _LD_IMM64 and insn.src == PseudoSrc.FUNC:
         _mark(env, idx + 2)
         _mark(env, idx + insn.imm + 1)
         env.prune_point[idx] = 1
         return [idx + 2, idx + insn.imm + 1]
-    if form is Form.CALL:
+    if form is _CALL:
         _mark(env, idx + 1)
         if insn.src == PseudoSrc.CALL:
             _mark(env, idx + insn.imm + 1)
@@ -158,9 +164,9 @@ def _edges(env: Env, idx: int) -> list[int]:
         elif insn.imm == FuncId.timer_set_callback:
             env.prune_point[idx] = 1
         return [idx + 1]
-    if form is Form.GOTO:
+    if form is _GOTO:
         _mark(env, jump_target(env, idx))
-    elif form in (Form.JUMP, Form.MAY_GOTO):
+    elif form in _CONDITIONAL:
         env.prune_point[idx] = 1
         _mark(env, jump_target(env, idx))
     return successors(env, idx)

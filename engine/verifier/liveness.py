@@ -14,31 +14,31 @@ __all__ = ["compute_live_regs", "live_regs_text"]
 
 _CALLER_SAVED = 0b111111
 _ARGS = 0b111110
+_UNARY = (Form.NEG, Form.END, Form.BSWAP)
+_ALU, _LOAD, _STORE, _JUMP = Form.ALU, Form.LOAD, Form.STORE, Form.JUMP
 
 
 def _use_def(env: Env, insn: Insn, row: Opcode) -> tuple[int, int]:
     """Bit masks of the registers that an instruction reads and writes."""
     dst, src = 1 << insn.dst, 1 << insn.src
     form = row.form
-    if form is Form.ALU:
+    if form is _ALU:
         reads = src if row.reg else 0
         if row.symbol != "=":
             reads |= dst
         return reads, dst
-    if form in (Form.NEG, Form.END, Form.BSWAP):
-        return dst, dst
-    if form is Form.LOAD:
+    if form is _LOAD:
         return src, dst
-    if form is Form.STORE:
+    if form is _STORE or form is _JUMP:
         return dst | (src if row.reg else 0), 0
+    if form in _UNARY:
+        return dst, dst
     if form is Form.ATOMIC:
         return _atomic(insn, dst, src)
     if form is Form.LD_IMM64:
         return 0, dst
     if form in (Form.LD_ABS, Form.LD_IND):
         return 1 << 6 | (src if form is Form.LD_IND else 0), _CALLER_SAVED
-    if form is Form.JUMP:
-        return dst | (src if row.reg else 0), 0
     if form is Form.EXIT:
         return 1, 0
     if form is Form.CALL:

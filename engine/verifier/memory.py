@@ -26,7 +26,7 @@ from engine.verifier.tnum import tnum_add, tnum_str
 
 __all__ = ["check_mem", "check_ptr_off", "check_region", "do_atomic", "do_ld_abs", "do_load", "do_store"]
 
-_PTR_CLASS = {
+_PTR_CLASS: dict[int, PtrClass] = {
     RegType.STACK: PtrClass.STACK,
     RegType.CTX: PtrClass.CTX,
     RegType.MAP_KEY: PtrClass.MAP_KEY,
@@ -241,11 +241,13 @@ def check_mem(
 
 def _note_class(env: Env, kind: int) -> None:
     """Note what this instruction addresses; two paths that differ in a way that matters are refused."""
-    found = _PTR_CLASS[RegType(kind)]
+    found = _PTR_CLASS[kind]
     aux = env.aux[env.insn_idx]
-    if aux.ptr == PtrClass.NONE:
+    if aux.ptr is found:
+        return
+    if not aux.ptr:
         aux.ptr = found
-    elif aux.ptr != found and (PtrClass.CTX in (aux.ptr, found) or PtrClass.BTF in (aux.ptr, found)):
+    elif PtrClass.CTX in (aux.ptr, found) or PtrClass.BTF in (aux.ptr, found):
         env.invalid("same insn cannot be used with different pointers")
 
 

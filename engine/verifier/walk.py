@@ -21,6 +21,9 @@ from engine.verifier.trace import print_insn, print_state, state_clean
 __all__ = ["walk"]
 
 _ASK_EVERY = 2048
+_ARITHMETIC, _JUMPS, _LDX = (Class.ALU64, Class.ALU), (Class.JMP, Class.JMP32), Class.LDX
+_JUMP, _STORE, _ATOMIC, _LD_IMM64 = Form.JUMP, Form.STORE, Form.ATOMIC, Form.LD_IMM64
+"""Looked up once: in Python 3.11 finding a member of an enum takes longer than a call."""
 
 
 def walk(env: Env, start: State, insn_idx: int, subprog: int) -> None:
@@ -110,21 +113,21 @@ def _execute(env: Env, steps: _Steps, insn: Insn, row: Opcode | None) -> int:
     idx = env.insn_idx
     cls = insn.code & 7
     assert row is not None
-    if cls in (Class.ALU, Class.ALU64):
+    if cls in _ARITHMETIC:
         do_alu(env, insn, row)
         return idx + 1
-    if cls in (Class.JMP, Class.JMP32):
+    if cls in _JUMPS:
         env.jmps_processed += 1
-        if row.form is Form.JUMP:
+        if row.form is _JUMP:
             return do_jump(env, insn, row)
         return _control(env, steps, insn, row)
-    if cls == Class.LDX:
+    if cls == _LDX:
         do_load(env, insn, row)
-    elif row.form is Form.STORE:
+    elif row.form is _STORE:
         do_store(env, insn, row)
-    elif row.form is Form.ATOMIC:
+    elif row.form is _ATOMIC:
         do_atomic(env, insn, row)
-    elif row.form is Form.LD_IMM64:
+    elif row.form is _LD_IMM64:
         _load_imm(env, insn)
         return idx + 2
     else:
