@@ -2,8 +2,10 @@
 
 `sync` makes the five descriptions agree, each learning from the others, in the order of `reg_bounds_sync`
 (kernel/bpf/verifier.c): verdicts depend on the precision that order gives. A `Bounds` is immutable and
-shared.
+shared: the same facts come up on many paths and in many programs, so what they teach is remembered.
 """
+
+from functools import lru_cache
 
 from engine.verifier.tnum import M32, M64, tnum_intersect, tnum_range
 
@@ -28,6 +30,7 @@ S32_MIN, S32_MAX, U32_MAX = -(1 << 31), (1 << 31) - 1, M32
 _HIGH = M64 ^ M32
 _T63, _T31 = 1 << 63, 1 << 31
 _TWO64, _TWO32 = 1 << 64, 1 << 32
+_REMEMBERED = 4096
 
 
 def s64(value: int) -> int:
@@ -234,6 +237,7 @@ def _deduce(
     return smin, smax, umin, umax, s32min, s32max, u32min, u32max
 
 
+@lru_cache(_REMEMBERED)
 def sync(
     v: int,
     m: int,

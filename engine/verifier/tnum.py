@@ -5,6 +5,8 @@ Here a tnum
 is passed as two arguments and returned as a pair, `(value, mask)`.
 """
 
+from functools import lru_cache
+
 __all__ = [
     "M32",
     "M64",
@@ -94,6 +96,7 @@ def tnum_arshift(v: int, m: int, shift: int, bits: int) -> Tnum:
     return v & full, m & full
 
 
+@lru_cache(1024)
 def tnum_mul(av: int, am: int, bv: int, bm: int) -> Tnum:
     """a * b, by long multiplication: an unknown bit of a joins the two sums it may lead to."""
     if not (am | bm):

@@ -1,8 +1,8 @@
 """Benchmarks of the virtual machine, each as a ratio to a reference measured in the same run.
 
 Programs: the same C source compiled natively with clang -O2. Map operations: the machine's kernel running
-the same object (as root, through bpftool). Load: verifying and compiling programs of several sizes, with
-an empty and with a warm cache. `python contrib/bench/vm/run.py [programs] [maps] [load]`.
+the same object (as root, through bpftool). `python contrib/bench/vm/run.py [programs] [maps]`; loading is
+measured by `load.py`.
 """
 
 import ctypes
@@ -12,25 +12,20 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.abi.bpf import ProgType
 from engine.env import peek64
-from engine.isa import Insn, assemble
 from engine.loader import load_object
 from engine.machine import Machine
-from engine.progs import Prog, ProgHdr, load_prog
-from engine.progspec import ProgSpec
+from engine.progs import Prog, ProgHdr
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = HERE / "programs"
 INCLUDES = ["-I/usr/include/x86_64-linux-gnu"]
 OPS = 64
 """Map operations in one run of a program of maps.bpf.c."""
-SIZES = (10, 100, 1_000, 10_000)
 _TARGET_NS = 60_000_000
 _ROUNDS = 5
 
@@ -140,46 +135,9 @@ def bench_maps(machine: Machine, driver: Driver, where: Path) -> None:
     print()
 
 
-def generated(count: int) -> list[Insn]:
-    """A program of exactly `count` instructions: context loads, arithmetic, stack, forward branches."""
-    head = ["r6 = r1", "r7 = 0", "*(u64 *)(r10 -8) = r7"]
-    body = [
-        "r1 = *(u64 *)(r6 +{offset})",
-        "r7 += r1",
-        "r7 ^= {index}",
-        "if r1 > 0x{index:x} goto pc+2",
-        "r7 <<= 1",
-        "r7 += 3",
-        "*(u64 *)(r10 -8) = r7",
-        "r2 = *(u64 *)(r10 -8)",
-        "w2 *= 31",
-        "r7 += r2",
-    ]
-    tail = ["r0 = r7", "exit"]
-    lines = list(head)
-    for index in range((count - len(head) - len(tail)) // len(body)):
-        lines += [line.format(index=index, offset=index % 20 * 8) for line in body]
-    lines += ["r7 += 1"] * (count - len(lines) - len(tail)) + tail
-    return assemble("\n".join(lines))
-
-
-def bench_load(machine: Machine) -> None:
-    """Time from instructions to native code; the cache of this process is a fresh directory."""
-    print(f"{'load':<20}{'cold':>12}{'warm':>12}   (aim: 50 ms, 60 ms, 0.3 s, 3 s; a tenth of it warm)")
-    for count in SIZES:
-        spec = ProgSpec(ProgType.KPROBE, generated(count), license="GPL", name="generated")
-        taken = []
-        for _ in range(2):
-            start = time.perf_counter()
-            load_prog(machine, spec)
-            taken.append((time.perf_counter() - start) * 1e3)
-        print(f"{f'{count} instructions':<20}{taken[0]:>9.1f} ms{taken[1]:>9.1f} ms")
-    print()
-
-
 def main(arguments: Sequence[str] = ()) -> None:
     """Run the parts that are named, all without names."""
-    parts = set(arguments) or {"programs", "maps", "load"}
+    parts = set(arguments) or {"programs", "maps"}
     with tempfile.TemporaryDirectory(prefix="bpffs-bench-") as directory:
         where = Path(directory)
         os.environ["BPFFS_CACHE_DIR"] = str(where / "cache")
@@ -189,8 +147,6 @@ def main(arguments: Sequence[str] = ()) -> None:
             bench_programs(machine, driver, where)
         if "maps" in parts:
             bench_maps(machine, driver, where)
-        if "load" in parts:
-            bench_load(machine)
 
 
 if __name__ == "__main__":
