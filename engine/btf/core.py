@@ -1,8 +1,9 @@
 """CO-RE relocations: instructions adapted to the kernel that they run on (libbpf's `relo_core.c`).
 
 For the local type of a relocation every kernel type of the same name is a candidate; names match up to a
-`___flavour`. Those that have what the relocation walks through must agree on the result. Where none has it,
-existence is 0 and any other instruction is poisoned: only if it can be reached, the verifier complains.
+`___flavour`. Those that have what the relocation walks through must agree on the result, and are the only
+candidates for later relocations of that type. Where none has it, existence is 0 and any other instruction is
+poisoned: only if it can be reached, the verifier complains.
 """
 
 import errno
@@ -36,22 +37,29 @@ class _Unmet(Exception):
 
 
 def relocate(
-    prog: str, insns: bytearray, relos: Sequence[CoreRelo], local: Btf | None, kernel: Btf | None
+    prog: str,
+    insns: bytearray,
+    relos: Sequence[CoreRelo],
+    local: Btf | None,
+    kernel: Btf | None,
+    candidates: dict[int, list[int]] | None = None,
 ) -> None:
     """Apply `relos` of program `prog`, whose types are `local`'s, to `insns`.
 
+    `candidates`, by local type, is for the programs of one object to share; it starts empty.
     Raises KernelError: EINVAL for a broken or ambiguous relocation, ESRCH without BTF, ERANGE, E2BIG.
     """
     if local is None or (kernel is None and any(r.kind is not CoreKind.TYPE_ID_LOCAL for r in relos)):
         raise KernelError(errno.ESRCH, f"prog '{prog}': CO-RE relocations need the BTF of object and kernel")
     kernel = kernel if kernel is not None else local
+    candidates = candidates if candidates is not None else {}
     known: dict[tuple[int, str, CoreKind], _Result] = {}
     for number, relo in enumerate(relos):
         key = (relo.type_id, relo.access, relo.kind)
         try:
             result = known.get(key)
             if result is None:
-                result = known[key] = _Question(local, kernel, relo).result()
+                result = known[key] = _Question(local, kernel, relo, candidates).result()
             if not 0 <= relo.insn_off < len(insns) // 8:
                 raise KernelError(errno.EINVAL, "of no instruction")
             if result.poison:
@@ -74,10 +82,11 @@ class _Result:
 class _Question:
     """One relocation against all candidates."""
 
-    def __init__(self, local: Btf, kernel: Btf, relo: CoreRelo) -> None:
+    def __init__(self, local: Btf, kernel: Btf, relo: CoreRelo, candidates: dict[int, list[int]]) -> None:
         self._local = local
         self._kernel = kernel
         self._relo = relo
+        self._known = candidates
 
     @cached_property
     def _spec(self) -> Spec:
@@ -92,11 +101,15 @@ class _Question:
             return _Result(Value(type_id), Value(type_id), validate=False)
         if not record.name:
             raise KernelError(errno.EOPNOTSUPP, "relocation doesn't support anonymous types")
+        if type_id not in self._known:
+            self._known[type_id] = self._candidates(record.name, record.kind)
         chosen: tuple[Spec, _Result] | None = None
-        for candidate in self._candidates(record.name, record.kind):
+        matching = []
+        for candidate in self._known[type_id]:
             found = match(spec, self._local, self._kernel, candidate)
             if found is None:
                 continue
+            matching.append(candidate)
             result = self._compute(found)
             if chosen is None:
                 chosen = found, result
@@ -106,7 +119,10 @@ class _Question:
                 )
             elif (result.poison, result.after.number) != (chosen[1].poison, chosen[1].after.number):
                 raise KernelError(errno.EINVAL, "relocation decision ambiguity")
-        return chosen[1] if chosen is not None else self._compute(None)
+        if chosen is None:
+            return self._compute(None)
+        self._known[type_id] = matching
+        return chosen[1]
 
     def _candidates(self, name: str, kind: Kind) -> list[int]:
         """Kernel types of the same essential name and compatible kind."""

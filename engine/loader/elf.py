@@ -87,7 +87,7 @@ class Visibility(IntEnum):
 
 
 class RelocationType(IntEnum):
-    """`R_BPF_*` (llvm/include/llvm/BinaryFormat/ELFRelocs/BPF.def)."""
+    """`R_BPF_*` (llvm/include/llvm/BinaryFormat/ELFRelocs/BPF.def); `GNU_` is binutils' before 2.41."""
 
     NONE = 0
     B64_64 = 1
@@ -95,6 +95,7 @@ class RelocationType(IntEnum):
     ABS32 = 3
     NODYLD32 = 4
     B64_32 = 10
+    GNU_DATA64 = 12
 
 
 @dataclass(frozen=True, slots=True)

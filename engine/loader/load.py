@@ -4,7 +4,7 @@ import errno
 import mmap
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from engine.abi.bpf import MapType
@@ -110,10 +110,11 @@ def load_spec(
             else:
                 loaded.maps[definition.name] = _reuse(spec, definition, kernel, shared)
         maps = list(loaded.maps.values())
+        candidates: dict[int, list[int]] = {}
         for prog in spec.progs.values():
             if prog.secname.autoload:
                 try:
-                    wanted = prog_spec(prog, spec, maps, kernel)
+                    wanted = prog_spec(prog, spec, maps, kernel, candidates)
                     loaded.progs[prog.name] = load_prog(machine, wanted, log_level=log_level, uid=uid)
                 except VerifierError as error:
                     log = explain(error.log, prog, spec.types)
@@ -189,9 +190,9 @@ def _create(machine: "Machine", spec: ObjectSpec, definition: MapDef, kernel: Ke
     try:
         inner = None
         if definition.inner is not None:
-            inner = create_map(map_spec(spec, definition.inner, kernel), machine)
+            inner = _create_typed(machine, spec, definition.inner, kernel)
             machine.maps.remove(inner.id)
-        created = create_map(map_spec(spec, definition, kernel, inner), machine)
+        created = _create_typed(machine, spec, definition, kernel, inner)
         content = _content(spec, definition, kernel)
         if content is not None:
             created.update(bytes(4), content)
@@ -202,6 +203,21 @@ def _create(machine: "Machine", spec: ObjectSpec, definition: MapDef, kernel: Ke
     except KernelError as error:
         raise LoadError(error.errno, f"map '{definition.name}'", error.message) from None
     return created
+
+
+def _create_typed(
+    machine: "Machine", spec: ObjectSpec, definition: MapDef, kernel: KernelInfo, inner: Map | None = None
+) -> Map:
+    """A new map, without key and value types where they are what is wrong with it, as libbpf does."""
+    try:
+        return create_map(map_spec(spec, definition, kernel, inner), machine)
+    except LoadError:
+        raise
+    except KernelError:
+        plain = replace(definition, btf_key_type_id=0, btf_value_type_id=0)
+        if plain == definition:
+            raise
+        return create_map(map_spec(spec, plain, kernel, inner), machine)
 
 
 def _reuse(spec: ObjectSpec, definition: MapDef, kernel: KernelInfo, shared: Map) -> Map:

@@ -3,6 +3,7 @@
 __uint(NAME, N)     int (*NAME)[N]          a number is the length of an array that is pointed to
 __type(NAME, T)     typeof(T) *NAME         a type is pointed to
 __array(NAME, T)    typeof(T) *NAME[]       the template of inner maps, with initial slots
+__ulong(NAME, N)    enum { _ = N } NAME     a number of 64 bits is an enumerator
 """
 
 import errno
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 from engine.abi.bpf import MapType
 from engine.btf import Btf
-from engine.btf.types import Array, Composite, DataSec, FuncProto, Kind, Member, Pointer, Var
+from engine.btf.types import Array, Composite, DataSec, Enum, FuncProto, Kind, Member, Pointer, Var
 from engine.errors import KernelError
 from engine.loader.elf import Elf, RelocationType
 from engine.loader.spec import MapDef
@@ -26,8 +27,10 @@ _NUMBERS = {
     "max_entries": "max_entries",
     "map_flags": "flags",
     "numa_node": "numa_node",
-    "map_extra": "map_extra",
 }
+_POINTERS = (RelocationType.ABS64, RelocationType.B64_64, RelocationType.GNU_DATA64)
+_WITHOUT_VALUES = (MapType.RINGBUF, MapType.PERF_EVENT_ARRAY)
+"""What `value` says of these is for readers: bpf2go makes types of it (cilium/ebpf, `canHaveValueSize`)."""
 
 
 class _Place(NamedTuple):
@@ -96,7 +99,16 @@ class _MapReader:
             raise self._bad("should be map-in-map or prog-array")
         if definition.type == MapType.PROG_ARRAY:
             definition.inner = None
+        if definition.type in _WITHOUT_VALUES and definition.btf_value_type_id:
+            self._drop_value(definition)
         return definition
+
+    @staticmethod
+    def _drop_value(definition: MapDef) -> None:
+        """Sizes that the kernel takes, whatever type the records have that go through the map."""
+        size = 4 if definition.type == MapType.PERF_EVENT_ARRAY else 0
+        definition.key_size, definition.value_size = definition.key_size or size, size
+        definition.btf_key_type_id = definition.btf_value_type_id = 0
 
     def _other(self, definition: MapDef, member: Member, *, inner: bool) -> None:
         """Members other than plain numbers."""
@@ -111,6 +123,8 @@ class _MapReader:
             case "value":
                 definition.btf_value_type_id = self._pointee(member)
                 self._size(definition, "value_size", self._btf.size_of(definition.btf_value_type_id))
+            case "map_extra":
+                definition.map_extra = self._long(member)
             case "values":
                 if inner:
                     raise self._bad("multi-level inner maps not supported", errno.EOPNOTSUPP)
@@ -140,6 +154,14 @@ class _MapReader:
             raise self._bad(f"attr '{member.name}': expected ARRAY, got {array.kind.name}")
         return array.count
 
+    def _long(self, member: Member) -> int:
+        record = self._btf.resolve(member.type)
+        if not isinstance(record, Enum):
+            return self._number(member)
+        if len(record.values) != 1:
+            raise self._bad(f"attr '{member.name}': invalid __ulong")
+        return record.values[0].value & 0xFFFFFFFFFFFFFFFF
+
     def _pointee(self, member: Member) -> int:
         return self._pointer(member)
 
@@ -167,7 +189,7 @@ def _slots(elf: Elf, section: int, places: list[_Place]) -> None:
     by_symbol = {place.offset: place.definition.name for place in places}
     for relocation in elf.relocations.get(section, ()):
         symbol = relocation.symbol
-        if relocation.type not in (RelocationType.ABS64, RelocationType.B64_64):
+        if relocation.type not in _POINTERS:
             raise KernelError(errno.EINVAL, f".maps: unexpected relocation type {relocation.type}")
         index = bisect_right(offsets, relocation.offset) - 1
         if index < 0 or relocation.offset >= places[index].offset + places[index].size:

@@ -22,6 +22,7 @@ from engine.loader.usable import usable_btf
 __all__ = ["object_name", "parse_object"]
 
 _TEXT = ".text"
+_STRUCT_OPS = (".struct_ops", ".struct_ops.link", "?.struct_ops", "?.struct_ops.link")
 
 
 def object_name(path: str) -> str:
@@ -36,6 +37,7 @@ def parse_object(data: bytes, name: str = "") -> ObjectSpec:
     what no loader knows, EINVAL and ENOENT for the rest, with a message that names the part at fault.
     """
     elf = read_elf(data)
+    _refuse_struct_ops(elf)
     spec = ObjectSpec(license=_license(elf), version=_version(elf))
     btf, ext = _type_info(elf)
     externs = collect_externs(elf, btf)
@@ -58,6 +60,13 @@ def parse_object(data: bytes, name: str = "") -> ObjectSpec:
             raise KernelError(errno.EEXIST, f"two programs are called '{function.name}'")
         spec.progs[function.name] = linker.link(function, parse_secname(function.section.name))
     return spec
+
+
+def _refuse_struct_ops(elf: Elf) -> None:
+    """Kernel interfaces made of programs: there is none that a program could be part of."""
+    for section in elf.sections:
+        if section.name in _STRUCT_OPS and section.size:
+            raise KernelError(errno.EOPNOTSUPP, f"section '{section.name}': struct_ops are not supported")
 
 
 def _license(elf: Elf) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from engine.abi.bpf import AttachType, ProgType
 from engine.btf import Btf
 from engine.btf.core import relocate
-from engine.btf.types import Kind
+from engine.btf.coretypes import types_compatible
+from engine.btf.names import essential
+from engine.btf.types import Func, Kind, Var
 from engine.errors import KernelError
 from engine.isa import decode
 from engine.isa.opcodes import PseudoSrc
@@ -20,14 +22,21 @@ from engine.progspec import LineInfo, MapLike, ProgFlag, ProgSpec
 __all__ = ["prog_spec"]
 
 
-def prog_spec(prog: ProgDef, spec: ObjectSpec, maps: Sequence[MapLike], kernel: KernelInfo) -> ProgSpec:
+def prog_spec(
+    prog: ProgDef,
+    spec: ObjectSpec,
+    maps: Sequence[MapLike],
+    kernel: KernelInfo,
+    candidates: dict[int, list[int]] | None = None,
+) -> ProgSpec:
     """What to load for `prog`, with `maps` in the order of `spec.maps`.
 
+    `candidates` is what the programs of an object share, see `relocate`.
     Raises KernelError: ESRCH for a kernel symbol or attach target that is missing, and what CO-RE raises.
     """
     insns = bytearray(prog.insns)
     if prog.core:
-        relocate(prog.name, insns, prog.core, spec.types, kernel.btf)
+        relocate(prog.name, insns, prog.core, spec.types, kernel.btf, candidates)
     numbers = {name: number for number, name in enumerate(spec.maps)}
     for reloc in prog.relocs:
         _patch(prog, insns, reloc, numbers, spec, kernel)
@@ -103,7 +112,10 @@ def _extern(
         number = next(numbers[m.name] for m in spec.maps.values() if m.section == ".kconfig")
         _load(insns, at, PseudoSrc.MAP_VALUE, number, extern.offset)
         return
-    value = _resolve(extern, kernel)
+    try:
+        value = _resolve(extern, spec.types, kernel)
+    except KernelError as error:
+        raise KernelError(error.errno, f"prog '{prog.name}': {error.message}") from None
     if value is None and not extern.weak:
         raise KernelError(errno.ESRCH, f"prog '{prog.name}': extern (ksym) '{extern.name}' is not found")
     if insns[at * 8] == CALL:
@@ -115,13 +127,24 @@ def _extern(
         _load(insns, at, PseudoSrc.NONE, value or 0, (value or 0) >> 32)
 
 
-def _resolve(extern: Extern, kernel: KernelInfo) -> int | None:
-    """Address or BTF id of a kernel symbol."""
+def _resolve(extern: Extern, types: Btf | None, kernel: KernelInfo) -> int | None:
+    """Address or BTF id of a kernel symbol, None where there is none. EINVAL for one of another type."""
     if extern.kind is ExternKind.KSYM_ADDRESS:
         return kernel.symbol(extern.name)
-    if kernel.btf is None:
+    if kernel.btf is None or types is None:
         return None
-    return kernel.btf.find(extern.name, Kind.FUNC if extern.kind is ExternKind.KFUNC else Kind.VAR)
+    func = extern.kind is ExternKind.KFUNC
+    found = kernel.btf.find(*((essential(extern.name), Kind.FUNC) if func else (extern.name, Kind.VAR)))
+    if found is None:
+        return None
+    ours, theirs = types.type(extern.type_id), kernel.btf.type(found)
+    ours_id = ours.type if isinstance(ours, Func) else extern.type_id
+    theirs_id = theirs.type if isinstance(theirs, Func | Var) else 0
+    if types_compatible(types, types.skip(ours_id), kernel.btf, kernel.btf.skip(theirs_id)):
+        return found
+    if func and extern.weak:
+        return None
+    raise KernelError(errno.EINVAL, f"extern (ksym) '{extern.name}': incompatible types")
 
 
 def _load(insns: bytearray, at: int, src: int, low: int, high: int) -> None:

@@ -64,8 +64,21 @@ def _rows() -> Iterator[SecDef]:
         yield SecDef(name, _P.KPROBE, sleepable=True)
     for name in ("kprobe.multi", "kretprobe.multi"):
         yield SecDef(name, _P.KPROBE, _A.TRACE_KPROBE_MULTI)
+    yield SecDef("kprobe.session", _P.KPROBE, _A.TRACE_KPROBE_SESSION)
+    for name, attach in (
+        ("uprobe.multi", _A.TRACE_UPROBE_MULTI),
+        ("uretprobe.multi", _A.TRACE_UPROBE_MULTI),
+        ("uprobe.session", _A.TRACE_UPROBE_SESSION),
+    ):
+        yield SecDef(name, _P.KPROBE, attach)
+        yield SecDef(name + ".s", _P.KPROBE, attach, sleepable=True)
+    for name in ("tc", "tcx"):
+        yield SecDef(name + "/ingress", _P.SCHED_CLS, _A.TCX_INGRESS)
+        yield SecDef(name + "/egress", _P.SCHED_CLS, _A.TCX_EGRESS)
     for name in ("tc", "classifier"):
         yield SecDef(name, _P.SCHED_CLS)
+    yield SecDef("netkit/primary", _P.SCHED_CLS, _A.NETKIT_PRIMARY)
+    yield SecDef("netkit/peer", _P.SCHED_CLS, _A.NETKIT_PEER)
     yield SecDef("action", _P.SCHED_ACT)
     for name in ("tracepoint", "tp"):
         yield SecDef(name, _P.TRACEPOINT)
@@ -77,6 +90,7 @@ def _rows() -> Iterator[SecDef]:
         ("fentry", _A.TRACE_FENTRY),
         ("fmod_ret", _A.MODIFY_RETURN),
         ("fexit", _A.TRACE_FEXIT),
+        ("fsession", _A.TRACE_FSESSION),
     ):
         yield SecDef(name, _P.TRACING, attach, btf="")
         yield SecDef(name + ".s", _P.TRACING, attach, sleepable=True, btf="")
@@ -99,12 +113,15 @@ def _rows() -> Iterator[SecDef]:
     yield SecDef("sockops", _P.SOCK_OPS, _A.CGROUP_SOCK_OPS)
     yield SecDef("sk_skb/stream_parser", _P.SK_SKB, _A.SK_SKB_STREAM_PARSER)
     yield SecDef("sk_skb/stream_verdict", _P.SK_SKB, _A.SK_SKB_STREAM_VERDICT)
+    yield SecDef("sk_skb/verdict", _P.SK_SKB, _A.SK_SKB_VERDICT)
     yield SecDef("sk_skb", _P.SK_SKB)
     yield SecDef("sk_msg", _P.SK_MSG, _A.SK_MSG_VERDICT)
     yield SecDef("lirc_mode2", _P.LIRC_MODE2, _A.LIRC_MODE2)
     yield SecDef("flow_dissector", _P.FLOW_DISSECTOR, _A.FLOW_DISSECTOR)
     yield SecDef("struct_ops", _P.STRUCT_OPS)
+    yield SecDef("struct_ops.s", _P.STRUCT_OPS, sleepable=True)
     yield SecDef("sk_lookup", _P.SK_LOOKUP, _A.SK_LOOKUP)
+    yield SecDef("netfilter", _P.NETFILTER, _A.NETFILTER)
 
 
 def _cgroup_rows() -> Iterator[SecDef]:
@@ -121,14 +138,19 @@ def _cgroup_rows() -> Iterator[SecDef]:
         "bind6": _A.CGROUP_INET6_BIND,
         "connect4": _A.CGROUP_INET4_CONNECT,
         "connect6": _A.CGROUP_INET6_CONNECT,
+        "connect_unix": _A.CGROUP_UNIX_CONNECT,
         "sendmsg4": _A.CGROUP_UDP4_SENDMSG,
         "sendmsg6": _A.CGROUP_UDP6_SENDMSG,
+        "sendmsg_unix": _A.CGROUP_UNIX_SENDMSG,
         "recvmsg4": _A.CGROUP_UDP4_RECVMSG,
         "recvmsg6": _A.CGROUP_UDP6_RECVMSG,
+        "recvmsg_unix": _A.CGROUP_UNIX_RECVMSG,
         "getpeername4": _A.CGROUP_INET4_GETPEERNAME,
         "getpeername6": _A.CGROUP_INET6_GETPEERNAME,
+        "getpeername_unix": _A.CGROUP_UNIX_GETPEERNAME,
         "getsockname4": _A.CGROUP_INET4_GETSOCKNAME,
         "getsockname6": _A.CGROUP_INET6_GETSOCKNAME,
+        "getsockname_unix": _A.CGROUP_UNIX_GETSOCKNAME,
     }
     for name, attach in addresses.items():
         yield SecDef("cgroup/" + name, _P.CGROUP_SOCK_ADDR, attach)

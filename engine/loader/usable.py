@@ -1,9 +1,9 @@
 """BTF that a kernel takes, made of what a compiler emits.
 
 Rust and C++ put names into BTF that are no identifiers of C; they are spelled differently then, as Aya does
-(`Btf::fixup_and_sanitize`). GCC says of `char` that it is both a character and signed, and leaves parameters
-of helpers without names. Type information is optional: an object whose BTF is broken loads without it, as
-with libbpf.
+(`Btf::fixup_and_sanitize`). GCC says of `char` that it is both a character and signed, sets bits of forward
+declarations that must be zero, and leaves parameters of helpers without names. Type information is optional:
+an object whose BTF is broken loads without it, as with libbpf.
 """
 
 import logging
@@ -28,14 +28,14 @@ def usable_btf(btf: Btf) -> Btf | None:
     try:
         verify(btf)
         return btf
-    except BtfError as error:
-        reason = error.message
+    except BtfError:
+        pass
     renamed = _renamed(btf)
     try:
         verify(renamed)
         return renamed
-    except BtfError:
-        _log.warning("BTF of the object is broken, going on without it: %s", reason)
+    except BtfError as error:
+        _log.warning("BTF of the object is broken, going on without it: %s", error.message)
         return None
 
 
@@ -46,6 +46,8 @@ def _renamed(btf: Btf) -> Btf:
         new = _rename(record)
         if isinstance(new, FuncProto) and type_id in defined:
             new = _named(new)
+        if isinstance(new, Fwd) and type_id in btf.odd:
+            new = replace(new)
         if new is not record:
             changed[type_id] = new
     return replace_records(btf, changed) if changed else btf

@@ -247,6 +247,23 @@ def test_refused(kind: CoreKind, access: str, text: str, before: int, words: str
     assert "prog 'prog'" in caught.value.message
 
 
+def test_candidates_that_match_are_the_only_ones_from_then_on() -> None:
+    local, struct_id, _ = local_types()
+    b = BtfBuilder()
+    unsigned = b.integer("unsigned int", 4)
+    b.struct("s", 8, [Member("a", unsigned, 32)])
+    b.struct("s___other", 40, [Member("a", unsigned, 64), Member("bit", unsigned, 96, 3)])
+    kernel = b.build()
+    first, second = (CoreRelo(0, struct_id, f"0:{n}", CoreKind.FIELD_BYTE_OFFSET) for n in (3, 0))
+    candidates: dict[int, list[int]] = {}
+    with pytest.raises(KernelError, match="ambiguity"):
+        relocate("p", bytearray(encode(assemble(LDX32.format(0)))), [second], local, kernel, candidates)
+    relocate("p", bytearray(encode(assemble(LDX32.format(32)))), [first], local, kernel, candidates)
+    insns = bytearray(encode(assemble(LDX32.format(0))))
+    relocate("q", insns, [second], local, kernel, candidates)
+    assert decode(insns)[0].off == 8
+
+
 def test_relocation_of_no_instruction() -> None:
     local, struct_id, _ = local_types()
     with pytest.raises(KernelError, match="of no instruction"):

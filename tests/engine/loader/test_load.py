@@ -6,10 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from engine.abi.bpf import MapType, ProgType
+from engine.btf.types import Kind
 from engine.errors import KernelError
+from engine.isa import LD_IMM64
 from engine.loader import KernelInfo, LoadError, load_object, load_spec, parse_object
-from engine.loader.kernelinfo import kernel_version
+from engine.loader.kernelinfo import kernel_version, modelled_kernel
 from engine.loader.load import map_spec
+from engine.loader.patch import prog_spec
 from engine.loader.spec import MapDef, ObjectSpec
 from engine.machine import Machine
 from tests.engine.loader.compiled import compile_c, example
@@ -85,6 +88,41 @@ def test_missing_symbol(machine: Machine) -> None:
     with pytest.raises(KernelError, match="'nope' is not found") as caught:
         load_object(compile_c(source), machine)
     assert caught.value.errno == errno.ESRCH
+
+
+def test_symbols_of_another_type(machine: Machine) -> None:
+    source = """
+        struct file { int f; };
+        extern int vfs_read(int) __ksym %s;
+        extern long vfs_read___other(struct file *, char *, unsigned long, long long *) __ksym __weak;
+        SEC("?kprobe") int prog(void *ctx) { return vfs_read ? vfs_read(1) : 2; }
+        SEC("?kprobe") int other(void *ctx) { return vfs_read___other ? 1 : 2; }
+    """
+    kernel = modelled_kernel(machine)
+    strong, weak = parse_object(compile_c(source % "")), parse_object(compile_c(source % "__weak"))
+    with pytest.raises(KernelError, match="'vfs_read': incompatible types") as caught:
+        prog_spec(strong.progs["prog"], strong, [], kernel)
+    assert caught.value.errno == errno.EINVAL
+    assert kernel.btf is not None
+    loads = [
+        next(insn for insn in prog_spec(weak.progs[name], weak, [], kernel).insns if insn.code == LD_IMM64)
+        for name in ("prog", "other")
+    ]
+    assert [insn.imm for insn in loads] == [0, kernel.btf.find("vfs_read", Kind.FUNC)]
+
+
+def test_types_that_the_kernel_refuses_are_left_out(machine: Machine) -> None:
+    source = """
+        struct pair { __u32 a, b; };
+        struct {
+            __uint(type, BPF_MAP_TYPE_HASH);
+            __uint(max_entries, 4);
+            __uint(key_size, 4);
+            __type(value, struct pair);
+        } half SEC(".maps");
+    """
+    half = load_object(compile_c(source), machine).maps["half"]
+    assert (half.key_size, half.value_size, half.btf, half.btf_value_type_id) == (4, 8, None, 0)
 
 
 def test_symbol_of_the_model(machine: Machine) -> None:

@@ -217,6 +217,28 @@ def test_all_attributes_of_a_map() -> None:
     assert (bloom.key_size, bloom.value_size, bloom.pin_by_name) == (0, 4, True)
 
 
+def test_numbers_that_are_enumerators() -> None:
+    source = """
+        struct {
+            __uint(type, 30);
+            __type(value, __u32);
+            __uint(max_entries, 100);
+            enum { _extra = 3 } map_extra;
+        } bloom SEC(".maps");
+    """
+    assert parse_object(compile_c(source)).maps["bloom"].map_extra == 3
+
+
+def test_values_of_rings_are_for_readers() -> None:
+    source = """
+        struct event { __u64 a, b; };
+        struct { __uint(type, 27); __uint(max_entries, 1); __type(value, struct event); } ring SEC(".maps");
+        struct { __uint(type, 4); __type(value, struct event); } perf SEC(".maps");
+    """
+    maps = parse_object(compile_c(source)).maps
+    assert [(m.key_size, m.value_size, m.btf_value_type_id) for m in maps.values()] == [(0, 0, 0), (4, 4, 0)]
+
+
 @pytest.mark.parametrize(
     ("source", "number", "words"),
     [
@@ -242,6 +264,12 @@ def test_all_attributes_of_a_map() -> None:
         ),
         ('int v SEC("odd") = 1; SEC("xdp") int p(void *c) { return v; }', errno.EINVAL, "bad data relo"),
         ('char v[3] SEC("version") = "ab";', errno.EINVAL, "version of 3 bytes"),
+        (
+            'struct { __uint(type, 30); enum { _a, _b } map_extra; } m SEC(".maps");',
+            errno.EINVAL,
+            "invalid __ulong",
+        ),
+        ('struct { int x; } ops SEC(".struct_ops.link") = { 1 };', errno.EOPNOTSUPP, "struct_ops"),
     ],
 )
 def test_refused(source: str, number: int, words: str) -> None:

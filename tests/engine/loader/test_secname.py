@@ -49,6 +49,17 @@ P, A = ProgType, AttachType
         ("syscall", "syscall", P.SYSCALL, None, ""),
         ("sk_lookup", "sk_lookup", P.SK_LOOKUP, A.SK_LOOKUP, ""),
         ("freplace/x", "freplace", P.EXT, None, "x"),
+        ("kprobe.session/vfs_*", "kprobe.session", P.KPROBE, A.TRACE_KPROBE_SESSION, "vfs_*"),
+        ("uprobe.multi.s//bin/sh:a*", "uprobe.multi.s", P.KPROBE, A.TRACE_UPROBE_MULTI, "/bin/sh:a*"),
+        ("uprobe.session/a:b", "uprobe.session", P.KPROBE, A.TRACE_UPROBE_SESSION, "a:b"),
+        ("tc/ingress", "tc/ingress", P.SCHED_CLS, A.TCX_INGRESS, ""),
+        ("tcx/egress", "tcx/egress", P.SCHED_CLS, A.TCX_EGRESS, ""),
+        ("netkit/peer", "netkit/peer", P.SCHED_CLS, A.NETKIT_PEER, ""),
+        ("sk_skb/verdict", "sk_skb/verdict", P.SK_SKB, A.SK_SKB_VERDICT, ""),
+        ("cgroup/sendmsg_unix", "cgroup/sendmsg_unix", P.CGROUP_SOCK_ADDR, A.CGROUP_UNIX_SENDMSG, ""),
+        ("fsession/vfs_read", "fsession", P.TRACING, A.TRACE_FSESSION, "vfs_read"),
+        ("struct_ops.s/a", "struct_ops.s", P.STRUCT_OPS, None, "a"),
+        ("netfilter", "netfilter", P.NETFILTER, A.NETFILTER, ""),
     ],
 )
 def test_known(section: str, kind: str, prog_type: ProgType, attach: AttachType | None, target: str) -> None:
