@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from bpffs.bpf.pins import Pin, owner_of_new
+from bpffs.bpf.pins import Named, NamedSymlink, Pin, owner_of_new
 from engine.errors import KernelError
 from engine.kernfs import Caller, Dir, File, Handle, Node, Symlink
 
@@ -90,7 +90,7 @@ class BpfDir(Dir):
             if name in self.nodes:
                 raise KernelError(errno.EEXIST, f"{name} exists")
             self.nodes[name] = node
-            if isinstance(node, Pin):
+            if isinstance(node, Named):
                 node.named()
             self._touch()
 
@@ -104,13 +104,13 @@ class BpfDir(Dir):
     def symlink(self, name: str, target: str, caller: Caller) -> Symlink:
         """bpf_symlink. Raises KernelError(EPERM, EEXIST)."""
         _, uid, gid = owner_of_new(self, caller, 0o777, is_dir=False)
-        made = Symlink(target, 0o777, uid, gid)
+        made = NamedSymlink(target, 0o777, uid, gid)
         self.add(_plain(name), made)
         return made
 
     def link(self, name: str, node: Node, caller: Caller) -> Node:
-        """simple_link. Raises KernelError(EPERM, EEXIST), EXDEV for a node that is not ours."""
-        if not isinstance(node, Pin):
+        """simple_link. Raises KernelError(EPERM, EEXIST), EXDEV for anything but pins and symbolic links."""
+        if not isinstance(node, Named):
             raise KernelError(errno.EXDEV)
         self.add(_plain(name), node)
         return node
@@ -127,7 +127,7 @@ class BpfDir(Dir):
                 raise KernelError(errno.EISDIR)
             del self.nodes[name]
             self._touch()
-        if isinstance(node, Pin):
+        if isinstance(node, Named):
             node.unnamed()
 
     def rmdir(self, name: str, caller: Caller) -> None:
@@ -157,20 +157,20 @@ class BpfDir(Dir):
                 raise KernelError(errno.ENOENT)
             if there is not None and flags & RENAME_NOREPLACE:
                 raise KernelError(errno.EEXIST)
+            if there is node:
+                return
+            if not flags & RENAME_EXCHANGE:
+                _check_replaced(node, there)
+            # Names that move are the newest in their directory (__d_move).
+            del self.nodes[name]
+            to.nodes.pop(new_name, None)
             if flags & RENAME_EXCHANGE:
                 assert there is not None
-                self.nodes[name], to.nodes[new_name] = there, node
-                there = None
-            else:
-                _check_replaced(node, there)
-                if there is node:
-                    return
-                to.nodes.pop(new_name, None)
-                del self.nodes[name]
-                to.nodes[new_name] = node
+                self.nodes[name], there = there, None
+            to.nodes[new_name] = node
             self._touch()
             to._touch()
-        if isinstance(there, Pin):
+        if isinstance(there, Named):
             there.unnamed()
 
 

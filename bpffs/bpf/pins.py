@@ -3,12 +3,40 @@
 import errno
 
 from engine.errors import KernelError
-from engine.kernfs import Caller, File, Handle, Node
+from engine.kernfs import Caller, File, Handle, Node, Symlink
 
-__all__ = ["PIN_MODE", "Pin", "View", "owner_of_new"]
+__all__ = ["PIN_MODE", "Named", "NamedSymlink", "Pin", "View", "owner_of_new"]
 
 PIN_MODE = 0o600
 """S_IRUSR | S_IWUSR, as bpf_obj_do_pin gives it before the umask."""
+
+
+class Named(Node):
+    """A node that counts its names, which hard links give it more of."""
+
+    names = 0
+
+    @property
+    def nlink(self) -> int:
+        """How many names it has."""
+        return self.names
+
+    def named(self) -> None:
+        """One more name."""
+        self.names += 1
+
+    def unnamed(self) -> None:
+        """One name less; without any, what it stands for is let go."""
+        self.names -= 1
+        if self.names == 0:
+            self.dropped()
+
+    def dropped(self) -> None:
+        """The last name is gone."""
+
+
+class NamedSymlink(Named, Symlink):
+    """A symbolic link."""
 
 
 class View(File):
@@ -25,19 +53,13 @@ class View(File):
         self.perm, self.uid, self.gid = pin.perm & self.allowed, pin.uid, pin.gid
 
 
-class Pin(File):
+class Pin(Named, File):
     """A named reference to a kernel object. Subclasses know the object and its views."""
 
     def __init__(self, mode: int = PIN_MODE, uid: int = 0, gid: int = 0) -> None:
         super().__init__(mode, uid, gid)
-        self.names = 0
         self._size = 0
         self._views: dict[str, View] = {}
-
-    @property
-    def nlink(self) -> int:
-        """How many names it has."""
-        return self.names
 
     def view(self, suffix: str) -> View:
         """The view with that suffix. Raises KernelError(EPERM): Linux's answer to any name with a dot."""
@@ -78,19 +100,6 @@ class Pin(File):
     def truncate(self, size: int) -> None:
         """truncate(2), which does not open: only what stat(2) shows changes (simple_setattr)."""
         self._size = size
-
-    def named(self) -> None:
-        """One more name."""
-        self.names += 1
-
-    def unnamed(self) -> None:
-        """One name less; without any, the object is let go."""
-        self.names -= 1
-        if self.names == 0:
-            self.dropped()
-
-    def dropped(self) -> None:
-        """The last name is gone."""
 
 
 def owner_of_new(directory: Node, caller: Caller, mode: int, *, is_dir: bool) -> tuple[int, int, int]:

@@ -36,7 +36,7 @@ def is_complete_elf(content: bytes | bytearray) -> bool:
 class Upload(File):
     """A file that is being written. `use(content)` makes the result of it; `done` runs at the end."""
 
-    slow = True
+    slow = heavy = True
 
     def __init__(
         self,

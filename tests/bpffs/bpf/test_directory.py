@@ -114,6 +114,11 @@ def test_hard_links_count(fs: BpfFs) -> None:
     fs.root.unlink("m1", ME)
     assert made.nlink == 1
     assert number(lambda: fs.root.link("x", fs.root, ME)) == errno.EXDEV
+    symlink = fs.root.symlink("s1", "to", ME)
+    fs.root.link("s2", symlink, ME)
+    assert symlink.nlink == 2
+    fs.root.unlink("s1", ME)
+    assert symlink.nlink == 1
 
 
 def test_a_map_goes_with_its_last_name(fs: BpfFs) -> None:
