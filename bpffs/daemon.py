@@ -32,6 +32,9 @@ _log = logging.getLogger(__name__)
 LOG_BYTES = 1 << 20
 HOUSEKEEPING_SECONDS = 0.1
 
+SWITCH_SECONDS = 0.001
+"""How long a worker thread, which may verify for minutes, keeps the interpreter from who serves requests."""
+
 
 class Daemon:
     """Everything behind one mount. `serve` runs until it is unmounted; `close` afterwards."""
@@ -98,6 +101,7 @@ def _log_to(path: str | None) -> None:
 
 def main(arguments: list[str]) -> int:
     """Serve one mount. Exit status 0 when it was unmounted, 1 when it could not be mounted."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     directory = arguments[0]
     log = arguments[1] if len(arguments) > 1 else None
     report_fd = int(arguments[2]) if len(arguments) > 2 else os.dup(2)

@@ -116,10 +116,15 @@ class Handle:
 
 
 class Node:
-    """An inode: file type and permissions, owner, times. `slow` sends its operations to a worker thread."""
+    """An inode: file type and permissions, owner, times.
+
+    `slow` sends its operations to a worker thread; closing one that is `heavy` may take minutes, and is told
+    to end (`engine.interruption`) when nobody wants to wait for it any more.
+    """
 
     kind = 0
     slow = False
+    heavy = False
 
     def __init__(self, mode: int, uid: int = 0, gid: int = 0) -> None:
         self.perm = mode & 0o7777

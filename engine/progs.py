@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from engine.abi.bpf import ProgType
 from engine.env import Ctl, Env, peek64, poke32, poke64
 from engine.helpers import HELPERS
+from engine.interruption import check
 from engine.isa import LD_IMM64, Insn, PseudoSrc, encode
 from engine.jit.lang import atomic_add64, c_call, call, local, native, put64, u64
 from engine.memory import Heap
@@ -177,8 +178,12 @@ class Prog:
 
 
 def load_prog(machine: "Machine", spec: ProgSpec, *, log_level: int = 1, uid: int = 0) -> Prog:
-    """Verify, compile and register a program. Raises VerifierError (with the log) and KernelError."""
+    """Verify, compile and register a program. Raises VerifierError (with the log) and KernelError.
+
+    EAGAIN if it is interrupted (`engine.interruption`) before it is compiled.
+    """
     from engine.jit.bpf import compile_bpf
 
     verified = verify(spec, log_level=log_level)
+    check()
     return Prog(machine, spec, verified, compile_bpf(verified, HELPERS), uid)

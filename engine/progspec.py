@@ -4,7 +4,7 @@ It carries what `union bpf_attr` carries for BPF_PROG_LOAD, with file descriptor
 objects.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from typing import TYPE_CHECKING, Any, Protocol
@@ -85,7 +85,6 @@ class ProgSpec:
     LD_IMM64 whose `src` is MAP_FD or MAP_VALUE; `fd_array` the one behind MAP_IDX and MAP_IDX_VALUE. `btf`
     is the
     program's BTF (`engine.btf`), `kernel_btf` the modelled kernel's, which `attach_btf_id` refers to.
-    `interrupted` is asked every few thousand instructions; true ends verification with EINTR.
     """
 
     type: ProgType
@@ -103,7 +102,6 @@ class ProgSpec:
     attach_prog: Any = None
     flags: int = 0
     kern_version: int = 0
-    interrupted: Callable[[], bool] | None = None
 
     @property
     def gpl_compatible(self) -> bool:

@@ -11,12 +11,16 @@ from bpffs.fuse.openfiles import OpenFile
 from bpffs.fuse.parking import Parked, ParkingLot
 from bpffs.fuse.readers import find_reader
 from engine.errors import KernelError
+from engine.interruption import interruptible
 from engine.kernfs import Node, WouldBlock
 
 __all__ = ["Calls"]
 
 WORKERS = 8
 """Worker threads for slow nodes; more operations on them wait for their turn."""
+
+HEAVY_WORKERS = 2
+"""Threads for what may take minutes, of their own: it does not keep the others from their turn."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,12 +32,31 @@ class Calls:
     def __init__(self) -> None:
         self.lot = ParkingLot()
         self._workers = trio.CapacityLimiter(WORKERS)
+        self._heavy_workers = trio.CapacityLimiter(HEAVY_WORKERS)
 
     async def run(self, node: Node, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`function(*args)`, off the main thread when `node` is slow. Raises what it raises."""
         if not node.slow:
             return function(*args, **kwargs)
         return await trio.to_thread.run_sync(lambda: function(*args, **kwargs), limiter=self._workers)
+
+    async def run_heavy(self, file: OpenFile, function: Callable[[], T]) -> T:
+        """As `run`, for the close of `file`; where that is heavy, it ends when who opened it gets a signal.
+
+        Raises KernelError(EINTR) then, ENODEV when the mount goes away.
+        """
+        if not file.node.heavy:
+            return await self.run(file.node, function)
+        wait = self.lot.expect(file.tid)
+        try:
+            with wait.turn, interruptible(lambda: wait.errno != 0):
+                return await trio.to_thread.run_sync(function, limiter=self._heavy_workers)
+        except KernelError:
+            if not wait.errno:
+                raise
+        finally:
+            wait.leave()
+        raise KernelError(wait.errno)
 
     async def run_blocking(
         self, file: OpenFile, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs

@@ -73,7 +73,7 @@ class Operations(Namespace):
     async def flush(self, fh: int) -> None:
         with answering("flush"):
             file = self.files.get(fh)
-            await self.calls.run(file.node, file.handle.close)
+            await self.calls.run_heavy(file, file.handle.close)
 
     async def fsync(self, fh: int, datasync: bool) -> None:
         with answering("fsync"):

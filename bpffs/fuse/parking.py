@@ -1,6 +1,6 @@
-"""Parked readers: those whose read has to wait, woken by their queue or ended by a signal.
+"""Those who wait: parked readers, woken by their queue or ended by a signal, and callers of long work.
 
-A read that FUSE does not answer cannot be killed. So one task looks at all parked readers every few
+A read that FUSE does not answer cannot be killed. So one task looks at all that wait every few
 hundredths of a second and ends those whose task has a signal waiting with EINTR, as Linux does.
 """
 
@@ -14,7 +14,7 @@ from bpffs.fuse.readers import signal_waits
 from engine.errors import KernelError
 from engine.kernfs import WaitQueue
 
-__all__ = ["Parked", "ParkingLot"]
+__all__ = ["Expecting", "Parked", "ParkingLot"]
 
 LOOK_SECONDS = 0.06
 """Between two looks at the signals of all parked readers."""
@@ -25,6 +25,8 @@ MOST_PARKED = 2048
 
 class Parked:
     """One waiting reader. `wait` returns at each wake of the queue."""
+
+    patient = False
 
     def __init__(self, lot: "ParkingLot", queue: WaitQueue, tid: int) -> None:
         self.tid = tid
@@ -63,11 +65,36 @@ class Parked:
         self._lot.remove(self)
 
 
+class Expecting:
+    """Thread `tid` waits for work that a worker thread does, or will do at its `turn`.
+
+    `errno` is not 0 once the work is to end; any thread may look. When the thread is gone, somebody else
+    holds the descriptor.
+    """
+
+    patient = True
+
+    def __init__(self, lot: "ParkingLot", tid: int) -> None:
+        self.tid = tid
+        self.errno = 0
+        self.turn = trio.CancelScope()
+        self._lot = lot
+
+    def end(self, number: int) -> None:
+        """On the main thread: have the work end, or not begin."""
+        self.errno = number
+        self.turn.cancel()
+
+    def leave(self) -> None:
+        """Out of the lot."""
+        self._lot.remove(self)
+
+
 class ParkingLot:
-    """All parked readers of a mount and the one task that watches them. Made inside the trio run."""
+    """All who wait at a mount and the one task that watches them. Made inside the trio run."""
 
     def __init__(self) -> None:
-        self._parked: set[Parked] = set()
+        self._parked: set[Parked | Expecting] = set()
         self._trio = trio.lowlevel.current_trio_token()
         self._somebody = trio.Event()
         self._closed = False
@@ -86,7 +113,16 @@ class ParkingLot:
         self._somebody.set()
         return parked
 
-    def remove(self, parked: Parked) -> None:
+    def expect(self, tid: int) -> Expecting:
+        """Thread `tid` waits for long work. Raises KernelError(ENODEV): lot closed."""
+        if self._closed:
+            raise KernelError(errno.ENODEV)
+        expecting = Expecting(self, tid)
+        self._parked.add(expecting)
+        self._somebody.set()
+        return expecting
+
+    def remove(self, parked: Parked | Expecting) -> None:
         """It no longer waits."""
         self._parked.discard(parked)
 
@@ -108,6 +144,7 @@ class ParkingLot:
             while self._parked:
                 await trio.sleep(LOOK_SECONDS)
                 for parked in self._parked:
-                    if signal_waits(parked.tid) is not False:
+                    waits = signal_waits(parked.tid)
+                    if waits or (waits is None and not parked.patient):
                         parked.end(errno.EINTR)
             self._somebody = trio.Event()

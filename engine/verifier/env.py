@@ -4,6 +4,7 @@ import errno
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from engine.interruption import question
 from engine.isa import FP, OPCODES, Insn, Opcode
 from engine.progspec import MapLike, ProgFlag, ProgSpec
 from engine.verifier.log import LEVEL1, LEVEL2, Log
@@ -17,6 +18,7 @@ __all__ = ["COMPLEXITY_LIMIT", "MAX_CALL_FRAMES", "Env", "Explored", "Pending", 
 COMPLEXITY_LIMIT = 1_000_000
 MAX_CALL_FRAMES = 8
 _MAX_PENDING = 8192
+_ASK_EVERY = 64
 
 
 class Reject(Exception):
@@ -112,7 +114,16 @@ class Env:
         self.prev_line: Any = None
         self.prev_log_pos = 0
         self.prev_insn_width = 0
-        self.interrupted: Callable[[], bool] | None = spec.interrupted
+        self.interrupted: Callable[[], bool] | None = question()
+        self.until_asked = _ASK_EVERY
+
+    def go_on(self) -> None:
+        """Ask, now and then, whether anybody wants verification to end; EAGAIN as in Linux if so."""
+        self.until_asked -= 1
+        if self.until_asked <= 0:
+            self.until_asked = _ASK_EVERY
+            if self.interrupted is not None and self.interrupted():
+                self.reject(errno.EAGAIN, "verification was interrupted")
 
     def next_id(self) -> int:
         """A new identity."""

@@ -10,7 +10,7 @@ from engine.verifier.cfg import successors
 from engine.verifier.env import Env
 from engine.verifier.protos import find_proto
 
-__all__ = ["compute_live_regs", "live_regs_text"]
+__all__ = ["compute_live_regs", "live_regs_text", "solve"]
 
 _CALLER_SAVED = 0b111111
 _ARGS = 0b111110
@@ -74,20 +74,33 @@ def compute_live_regs(env: Env) -> None:
             followers.append(successors(env, i))
     starts = [subprog.start for subprog in env.subprogs]
     env.stack_live.prepare(followers, starts, env.calls_callback)
+    env.live_regs = [mask & 0x3FF for mask in solve(rules, followers, env.stack_live.predecessors)]
+
+
+def solve(
+    rules: list[tuple[int, int]], followers: list[list[int]], predecessors: list[list[int]]
+) -> list[int]:
+    """Live registers before each instruction. Each is looked at once, and again when what follows it changed:
+    the order of blocks, which a hostile program chooses, cannot make that more than a few times."""
+    count = len(rules)
     live = [0] * count
-    changed = True
-    while changed:
-        changed = False
-        for i in range(count - 1, -1, -1):
-            after = 0
-            for follower in followers[i]:
-                after |= live[follower]
-            use, define = rules[i]
-            before = use | (after & ~define)
-            if before != live[i]:
-                live[i] = before
-                changed = True
-    env.live_regs = [mask & 0x3FF for mask in live]
+    todo = list(range(count))
+    waiting = bytearray(b"\1") * count
+    while todo:
+        i = todo.pop()
+        waiting[i] = 0
+        after = 0
+        for follower in followers[i]:
+            after |= live[follower]
+        use, define = rules[i]
+        before = use | (after & ~define)
+        if before != live[i]:
+            live[i] = before
+            for earlier in predecessors[i]:
+                if not waiting[earlier]:
+                    waiting[earlier] = 1
+                    todo.append(earlier)
+    return live
 
 
 def live_regs_text(mask: int) -> str:

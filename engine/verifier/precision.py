@@ -49,6 +49,7 @@ def _walk_back(env: Env, start: State, masks: Masks, last_idx: int) -> None:
     first_idx, subseq_idx = start.first_insn_idx, -1
     skip_first = True
     while state is not None and not masks.empty:
+        env.go_on()
         if env.verbose:
             env.say(
                 f"mark_precise: frame{masks.frame}: last_idx {last_idx} first_idx {first_idx} "

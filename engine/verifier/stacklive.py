@@ -41,7 +41,7 @@ class StackLiveness:
 
     def __init__(self) -> None:
         self._followers: list[list[int]] = []
-        self._predecessors: list[list[int]] = []
+        self.predecessors: list[list[int]] = []
         self._starts: list[int] = []
         self._callbacks: bytearray = bytearray()
         self._roots: dict[int, Chain] = {}
@@ -53,10 +53,10 @@ class StackLiveness:
         self._followers = followers
         self._starts = starts
         self._callbacks = callbacks
-        self._predecessors = [[] for _ in followers]
+        self.predecessors = [[] for _ in followers]
         for idx, targets in enumerate(followers):
             for target in targets:
-                self._predecessors[target].append(idx)
+                self.predecessors[target].append(idx)
 
     def chain(self, frames: list[Frame]) -> Chain:
         """The chain that these frames are."""
@@ -116,7 +116,7 @@ class StackLiveness:
             )
             if now != live.get(idx, 0):
                 live[idx] = now
-                work += self._predecessors[idx]
+                work += self.predecessors[idx]
 
     def _after(self, chain: Chain, idx: int) -> int:
         """Slots that matter after `idx`."""

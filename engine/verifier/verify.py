@@ -40,7 +40,7 @@ def verify(spec: ProgSpec, *, log_level: int = LEVEL1) -> Verified:
     try:
         return _run(spec, Log(QUIET | (log_level & STATS), summary=True))
     except VerifierError as refusal:
-        if refusal.errno in (errno.EINTR, errno.E2BIG):
+        if refusal.errno in (errno.EAGAIN, errno.E2BIG):
             raise
     return _run(spec, Log(log_level))
 
@@ -69,12 +69,10 @@ def _run(spec: ProgSpec, log: Log) -> Verified:
 def _check(env: Env) -> None:
     if not 0 < len(env.insns) <= _MAX_INSNS:
         env.reject(errno.E2BIG, f"program of {len(env.insns)} instructions")
-    check_subprogs(env)
-    resolve_maps(env)
-    check_program(env)
-    check_cfg(env)
-    compute_live_regs(env)
-    prepare_steps(env)
+    for prepare in (check_subprogs, resolve_maps, check_program, check_cfg, compute_live_regs, prepare_steps):
+        env.until_asked = 0
+        env.go_on()
+        prepare(env)
     if env.verbose:
         _print_live_regs(env)
     frame = Frame(MAIN_CALLSITE, 0, 0)

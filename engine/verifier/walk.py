@@ -20,7 +20,6 @@ from engine.verifier.trace import print_insn, print_state, state_clean
 
 __all__ = ["walk"]
 
-_ASK_EVERY = 2048
 _ARITHMETIC, _JUMPS, _LDX = (Class.ALU64, Class.ALU), (Class.JMP, Class.JMP32), Class.LDX
 _JUMP, _STORE, _ATOMIC, _LD_IMM64 = Form.JUMP, Form.STORE, Form.ATOMIC, Form.LD_IMM64
 """Looked up once: in Python 3.11 finding a member of an enum takes longer than a call."""
@@ -40,7 +39,7 @@ def walk(env: Env, start: State, insn_idx: int, subprog: int) -> None:
     env.prev_jmps_processed = env.jmps_processed
     env.prev_insn_processed = env.insn_processed
     fresh = False
-    steps = _Steps(env)
+    steps = _Steps()
     while True:
         while _step(env, steps, fresh):
             fresh = steps.fresh
@@ -60,11 +59,10 @@ def walk(env: Env, start: State, insn_idx: int, subprog: int) -> None:
 class _Steps:
     """What goes along with the walk besides the environment."""
 
-    __slots__ = ("fresh", "until_ask")
+    __slots__ = ("fresh",)
 
-    def __init__(self, env: Env) -> None:
+    def __init__(self) -> None:
         self.fresh = False
-        self.until_ask = _ASK_EVERY
 
 
 def _step(env: Env, steps: _Steps, fresh: bool) -> bool:
@@ -86,11 +84,7 @@ def _step(env: Env, steps: _Steps, fresh: bool) -> bool:
         return False
     if env.jmp_point[idx]:
         env.push_history()
-    steps.until_ask -= 1
-    if not steps.until_ask:
-        steps.until_ask = _ASK_EVERY
-        if env.interrupted is not None and env.interrupted():
-            env.reject(errno.EINTR, "verification was interrupted")
+    env.go_on()
     if env.logging:
         if fresh and env.verbose:
             env.log.write(f"\nfrom {env.prev_insn_idx} to {idx}:")

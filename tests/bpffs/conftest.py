@@ -18,8 +18,14 @@ def small_log(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def small(tmp_path: Path, small_log: Path) -> Iterator[Path]:
+def small(small_process: "subprocess.Popen[bytes]", tmp_path: Path) -> Path:
     """A mount of `small_mount.small_tree`."""
+    return tmp_path / "m"
+
+
+@pytest.fixture
+def small_process(tmp_path: Path, small_log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """The process that serves it."""
     need_fuse()
     point = tmp_path / "m"
     point.mkdir()
@@ -30,7 +36,7 @@ def small(tmp_path: Path, small_log: Path) -> Iterator[Path]:
         assert process.stdout is not None
         try:
             assert process.stdout.readline() == b"ready\n", small_log.read_text()
-            yield point
+            yield process
         finally:
             process.terminate()
             try:

@@ -12,6 +12,7 @@ import trio
 
 from bpffs.service import serve_tree
 from engine.errors import KernelError
+from engine.interruption import check, question
 from engine.kernfs import (
     READY,
     Caller,
@@ -125,6 +126,33 @@ class _CloseErrorHandle(Handle):
             raise KernelError(errno.ENOSPC)
 
 
+class _Heavy(File):
+    """Closing it takes until somebody wants it to end; `heavy_closes` counts the closes under way."""
+
+    slow = heavy = True
+
+    def __init__(self) -> None:
+        super().__init__(0o666)
+        self.under_way = 0
+
+    def open(self, flags: int, caller: Caller) -> Handle:
+        return _HeavyHandle(self)
+
+
+class _HeavyHandle(Handle):
+    def __init__(self, file: _Heavy) -> None:
+        self._file = file
+
+    def close(self) -> None:
+        interrupted = question()
+        assert interrupted is not None
+        self._file.under_way += 1
+        while not interrupted():
+            time.sleep(0.01)
+        self._file.under_way -= 1
+        check()
+
+
 def _broken() -> str:
     raise ZeroDivisionError("a defect, for the test")
 
@@ -147,7 +175,7 @@ class Recorded:
 
 def small_tree() -> Dir:
     """Every kind of node that the adapter knows."""
-    pipe = Pipe()
+    pipe, heavy = Pipe(), _Heavy()
     return StaticDir(
         0o755,
         {
@@ -158,6 +186,8 @@ def small_tree() -> Dir:
             "pipe": pipe,
             "feed": TextFile(0o222, None, pipe.feed),
             "close_error": _CloseError(0o666),
+            "heavy": heavy,
+            "heavy_closes": TextFile(0o444, lambda: f"{heavy.under_way}\n"),
             "link": Symlink("hello"),
             "notes": _Notes(),
             "sub": StaticDir(0o755, {"hello": TextFile(0o444, lambda: "hello below\n")}),

@@ -1,12 +1,13 @@
 """A map as far as the verifier looks at one: sizes, flags, constant content."""
 
 from engine.abi.bpf import MapType
+from engine.memory import WINDOW_BASE
 
 __all__ = ["FakeMap"]
 
 
 class FakeMap:
-    """A `MapLike` without memory."""
+    """A `MapLike` without memory; its address is there to be printed."""
 
     def __init__(
         self,
@@ -28,6 +29,7 @@ class FakeMap:
         self.flags = flags
         self.name = name
         self.id = 0
+        self.address = WINDOW_BASE
         self.frozen = frozen
         self.content = content
         self.inner = inner

@@ -8,6 +8,7 @@ import pytest
 
 from engine.abi.bpf import MapCreateFlag, MapType, ProgType
 from engine.abi.ctx import SkBuff
+from engine.interruption import interruptible
 from engine.isa import Insn, assemble
 from engine.progspec import LineInfo, MapLike, ProgFlag, ProgSpec
 from engine.verifier import PtrClass, Verified, VerifierError, verify
@@ -144,11 +145,12 @@ def test_verification_can_be_interrupted() -> None:
 
     def interrupted() -> bool:
         asked.append(True)
-        return len(asked) == 2
+        return len(asked) == 10
 
-    refusal = _refusal(ProgSpec(ProgType.KPROBE, assemble(loop), interrupted=interrupted))
-    assert refusal.errno == errno.EINTR
-    assert len(asked) == 2
+    with interruptible(interrupted):
+        refusal = _refusal(ProgSpec(ProgType.KPROBE, assemble(loop)))
+    assert refusal.errno == errno.EAGAIN
+    assert len(asked) == 10
 
 
 def test_unknown_descriptors_and_empty_programs() -> None:
