@@ -1,8 +1,9 @@
 """Benchmarks of the virtual machine, each as a ratio to a reference measured in the same run.
 
 Programs: the same C source compiled natively with clang -O2. Map operations: the machine's kernel running
-the same object (as root, through bpftool). `python contrib/bench/vm/run.py [programs] [maps]`; loading is
-measured by `load.py`.
+the same object (as root, through bpftool). Both sides are measured by turns in short rounds, of which the
+quickest counts, so that other work on the machine disturbs little. Loading is measured by `load.py`.
+`python contrib/bench/vm/run.py [programs] [maps]`.
 """
 
 import ctypes
@@ -24,10 +25,11 @@ from engine.progs import Prog, ProgHdr
 HERE = Path(__file__).resolve().parent
 PROGRAMS = HERE / "programs"
 INCLUDES = ["-I/usr/include/x86_64-linux-gnu"]
-OPS = 64
-"""Map operations in one run of a program of maps.bpf.c."""
-_TARGET_NS = 60_000_000
-_ROUNDS = 5
+OPS, RUNS = 64, 1000
+"""Map operations in one run of a program of maps.bpf.c, and runs after which it has used every key."""
+_ROUND_NS = 1_000_000
+_ROUNDS = 100
+_KERNEL_ROUNDS = 15
 
 
 def compile_c(source: Path, output: Path, *flags: str) -> Path:
@@ -51,12 +53,18 @@ class Driver:
         self._drive.restype = ctypes.c_longlong
         self._drive.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_longlong]
 
-    def ns(self, function: int, context: int, env: int) -> float:
-        """Nanoseconds of one call: the best of some rounds."""
-        times = 1
-        while (taken := self._drive(function, context, env, times)) < _TARGET_NS // 8:
-            times = times * 4 if taken < _TARGET_NS // 64 else times * _TARGET_NS // (8 * max(taken, 1)) + 1
-        return min(float(self._drive(function, context, env, times)) / times for _ in range(_ROUNDS))
+    def run(self, function: int, context: int, env: int, times: int) -> float:
+        """Nanoseconds of one call, over `times` of them."""
+        return float(self._drive(function, context, env, times)) / times
+
+    def compare(self, functions: Sequence[int], context: int, env: int) -> list[float]:
+        """Nanoseconds of one call of each, which take turns: the best of many short rounds."""
+        times = [max(1, int(_ROUND_NS / self.run(function, context, env, 100))) for function in functions]
+        best = [math.inf] * len(functions)
+        for _ in range(_ROUNDS):
+            for at, function in enumerate(functions):
+                best[at] = min(best[at], self.run(function, context, env, times[at]))
+        return best
 
 
 def entry(prog: Prog) -> int:
@@ -81,7 +89,7 @@ def bench_programs(machine: Machine, driver: Driver, where: Path) -> None:
         results = [call(function)(context, env) & 0xFFFFFFFF for function in (ours, native)]
         if results[0] != results[1]:
             raise SystemExit(f"{source.name}: results differ: {results}")
-        mine, reference = driver.ns(ours, context, env), driver.ns(native, context, env)
+        mine, reference = driver.compare((ours, native), context, env)
         ratios.append(mine / reference)
         print(f"{source.stem:<20}{mine:>9.1f} ns{reference:>9.1f} ns{mine / reference:>8.2f}")
     mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
@@ -103,19 +111,35 @@ def kernel_programs(path: Path, where: Path) -> Iterator[Path]:
 
 
 def kernel_ns(pin: Path, packet: Path) -> float:
-    """Mean time of a run as BPF_PROG_TEST_RUN measures it: the best of some rounds of 1000."""
-    command = ["bpftool", "-j", "prog", "run", "pinned", str(pin), "data_in", str(packet), "repeat", "1000"]
-    runs = [subprocess.run(command, check=True, capture_output=True).stdout for _ in range(_ROUNDS)]
-    return min(float(json.loads(run)["duration"]) for run in runs)
+    """Mean time of a run as BPF_PROG_TEST_RUN measures it, over as many runs as use every key."""
+    command = [
+        "bpftool",
+        "-j",
+        "prog",
+        "run",
+        "pinned",
+        str(pin),
+        "data_in",
+        str(packet),
+        "repeat",
+        str(RUNS),
+    ]
+    done = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    if done["retval"] >> 31:
+        raise SystemExit(f"{pin.name} failed in the kernel")
+    return float(done["duration"])
 
 
 def bench_maps(machine: Machine, driver: Driver, where: Path) -> None:
-    """Map operations against the machine's kernel."""
+    """Map operations against the machine's kernel. Programs run in the object's order: some fill maps."""
     path = bpf_object(PROGRAMS / "maps.bpf.c", where)
     loaded = load_object(path.read_bytes(), machine, name="maps")
     env, context = machine.new_env(), machine.arena.address
-    mine = {name: driver.ns(entry(prog), context, env) / OPS for name, prog in loaded.progs.items()}
-    reference: dict[str, float] = {}
+    mine = dict.fromkeys(loaded.progs, math.inf)
+    for _ in range(_KERNEL_ROUNDS):
+        for name, prog in loaded.progs.items():
+            mine[name] = min(mine[name], driver.run(entry(prog), context, env, RUNS) / OPS)
+    reference = dict.fromkeys(loaded.progs, math.inf)
     if os.geteuid():
         print("map operations without the kernel's: needs root")
     else:
@@ -123,13 +147,15 @@ def bench_maps(machine: Machine, driver: Driver, where: Path) -> None:
         packet.write_bytes(bytes(64))
         try:
             with kernel_programs(path, where) as pins:
-                reference = {name: kernel_ns(pins / name, packet) / OPS for name in mine}
+                for _ in range(_KERNEL_ROUNDS):
+                    for name in reference:
+                        reference[name] = min(reference[name], kernel_ns(pins / name, packet) / OPS)
         except (OSError, subprocess.CalledProcessError) as error:
             print(f"map operations without the kernel's: {error}")
     print(f"{'map operation':<20}{'bpffs':>12}{'kernel':>12}{'ratio':>8}   (aim: at most 1.00)")
     for name, ns in mine.items():
         line = f"{name:<20}{ns:>9.2f} ns"
-        if name in reference:
+        if reference[name] < math.inf:
             line += f"{reference[name]:>9.2f} ns{ns / reference[name]:>8.2f}"
         print(line)
     print()

@@ -11,11 +11,13 @@ typedef unsigned long long u64;
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #define PROGRAM SEC("socket")
+/* Without the attribute clang would leave no call for the machine to make. */
+#define SUBPROGRAM static __attribute__((noinline))
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #else
 #define PROGRAM
+/* As free to inline as bpffs is with a subprogram. */
+#define SUBPROGRAM static
 #endif
-
-#define NOINLINE static __attribute__((noinline))
 
 #endif

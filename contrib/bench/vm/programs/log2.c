@@ -4,7 +4,7 @@
 
 u32 seed = 12345;
 
-NOINLINE u32 log2_32(u32 v)
+SUBPROGRAM u32 log2_32(u32 v)
 {
 	u32 r, shift;
 
