@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.differential import campaigns
+from tests.differential.guarded import run_between_guards
 from tests.differential.native import compare_programs
 from tests.differential.soundness import check_programs
 from tests.differential.verdicts import Agreement
@@ -53,7 +54,13 @@ def main() -> int:
         f"{native.skipped} of them not to be repeated, {len(native.differences)} differences"
     )
     print("\n".join(native.differences))
-    return 1 if laxer or found.violations or native.differences else 0
+    guarded = run_between_guards(seed, count)
+    print(
+        f"between guard pages: {guarded.programs} programs, {guarded.accepted} accepted, "
+        f"{guarded.runs} runs, {len(guarded.violations)} violations"
+    )
+    print("\n".join(guarded.violations))
+    return 1 if laxer or found.violations or native.differences or guarded.violations else 0
 
 
 if __name__ == "__main__":
