@@ -71,8 +71,11 @@ class _PipeHandle(Handle):
         return text
 
     def poll(self) -> int:
-        """Readable when there are records; the rest of a cut line does not count."""
-        return POLLIN | POLLRDNORM if self._file.ready() else 0
+        """Readable when there are records; the rest of a cut line does not count.
+
+        The next record is announced even so: who polls for edges (EPOLLET) is told of each.
+        """
+        return POLLIN | POLLRDNORM if self._file.watch() else 0
 
     def poll_queue(self) -> WaitQueue | None:
         """Where records are announced."""
@@ -111,9 +114,11 @@ class TracePipe(File):
 
     def ready(self) -> bool:
         """Whether there are records. If not, the next one to be written wakes `context.waiting`."""
+        return self.context.buffer.entries(self._cpu) > 0 or self.watch()
+
+    def watch(self) -> bool:
+        """Whether there are records. In any case the next one to be written wakes `context.waiting`."""
         buffer = self.context.buffer
-        if buffer.entries(self._cpu):
-            return True
         xchg32(buffer.address + Buf.WAITERS, 1)
         return buffer.entries(self._cpu) > 0
 

@@ -113,6 +113,25 @@ def test_trace_pipe_can_be_polled(mounted: Shell) -> None:
         os.close(descriptor)
 
 
+def test_each_record_is_an_edge_for_epoll(mounted: Shell) -> None:
+    """As Linux: a record is announced even while others wait unread (Go's and Rust's runtimes rely on it)."""
+    descriptor = os.open(mounted.mount / "tracefs/trace_pipe", os.O_RDONLY | os.O_NONBLOCK)
+    edge = [(descriptor, select.EPOLLIN)]
+    with select.epoll() as poller:
+        try:
+            poller.register(descriptor, select.EPOLLIN | select.EPOLLET)
+            for text in ("one", "two"):
+                assert poller.poll(0.05) == []
+                mounted.ok(f"echo {text} > $T/trace_marker")
+                assert poller.poll(DEADLINE) == edge
+            assert os.read(descriptor, 1000).count(b"\n") == 2
+            assert poller.poll(0.05) == []
+            mounted.ok("echo three > $T/trace_marker")
+            assert poller.poll(DEADLINE) == edge
+        finally:
+            os.close(descriptor)
+
+
 def test_trace_pipe_in_small_pieces(mounted: Shell) -> None:
     mounted.ok("for i in 1 2 3 4 5; do echo line $i > $T/trace_marker; done")
     text = mounted.ok("timeout 1 dd if=$T/trace_pipe bs=7 status=none; true")
