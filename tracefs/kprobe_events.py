@@ -135,8 +135,12 @@ class KprobeEvents:
             probe.probe.enable()
 
     def _attach(self, log: ProbeLog, event: KprobeEvent, probe: TraceKprobe) -> None:
-        """Register with the engine, unless the symbol waits for its module."""
-        waits = probe.symbol is not None and self._context.machine.kernel.symbols.lookup(probe.symbol) is None
+        """Register with the engine, unless symbol or bare address may belong to a module that is not loaded."""
+        known = self._context.machine.kernel.symbols
+        if probe.symbol is None:
+            waits = probe.address != 0 and known.at(probe.address) is None
+        else:
+            waits = known.lookup(probe.symbol) is None
         log.index = 1
         symbols = {} if waits else self._argument_symbols(log, probe)
         if not waits:
@@ -146,7 +150,7 @@ class KprobeEvents:
                 probe.register(event, symbols)
             except KernelError as error:
                 probe.unregister(event)
-                raise _register_error(log, error, probe.symbol is None) from error
+                raise _register_error(log, error) from error
         event.probes.append(probe)
         self._probes.append((event, probe))
 
@@ -227,12 +231,10 @@ def _matches_command(probe: TraceKprobe, words: list[str]) -> bool:
     return words[0] == probe.place and words[1:] == probe.words()[: len(words) - 1]
 
 
-def _register_error(log: ProbeLog, error: KernelError, by_address: bool) -> KernelError:
-    """The engine's refusal as error_log tells it. A bare address outside of the text is EINVAL."""
+def _register_error(log: ProbeLog, error: KernelError) -> KernelError:
+    """The engine's refusal as error_log tells it."""
     if error.errno == errno.EILSEQ:
         return log.error(0, "Probe point is not an instruction boundary", errno.EILSEQ)
-    if error.errno == errno.ENOENT and by_address:
-        return log.error(0, "Failed to register probe event", errno.EINVAL)
     if error.errno == errno.ENOENT:
         return log.error(0, "Invalid probed address or symbol", errno.ENOENT)
     return log.error(0, "Failed to register probe event", error.errno)

@@ -51,8 +51,10 @@ class Probes:
 
         Raises KernelError: ENOENT for no such symbol or an address outside of all functions, EILSEQ inside a
         function (the model has one instruction boundary in each, its entry), EINVAL for a return probe
-        there, or for a symbol that must not be probed.
+        there, for a symbol that must not be probed, or with neither symbol nor address.
         """
+        if symbol is None and not addr:
+            raise KernelError(errno.EINVAL, "neither symbol nor address")
         named = self._symbols.lookup(symbol) if symbol is not None else None
         if symbol is not None and named is None:
             raise KernelError(errno.ENOENT, f"no function {symbol}")
