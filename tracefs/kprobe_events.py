@@ -135,7 +135,7 @@ class KprobeEvents:
             probe.probe.enable()
 
     def _attach(self, log: ProbeLog, event: KprobeEvent, probe: TraceKprobe) -> None:
-        """Register with the engine, unless symbol or bare address may belong to a module that is not loaded."""
+        """Register with the engine, unless symbol or bare address may be of a module that is not loaded."""
         known = self._context.machine.kernel.symbols
         if probe.symbol is None:
             waits = probe.address != 0 and known.at(probe.address) is None
