@@ -7,6 +7,7 @@ import ast
 import enum
 import hashlib
 import inspect
+import linecache
 import textwrap
 from collections.abc import Iterator
 from types import CodeType
@@ -69,10 +70,39 @@ def key_of(functions: list[Native]) -> str:
 
 
 def tree_of(function: Native) -> ast.FunctionDef:
-    """Syntax tree of `function`, with line numbers of its file."""
-    lines, first = inspect.getsourcelines(function.function)
-    module = ast.parse(textwrap.dedent("".join(lines)))
-    ast.increment_lineno(module, first - 1)
-    definition = module.body[0]
-    assert isinstance(definition, ast.FunctionDef)
+    """Syntax tree of `function`, with line numbers of its file.
+
+    RuntimeError when the file was changed since the function was loaded: its text is not what `key_of` names,
+    and code made from it would stay in the cache under the wrong name.
+    """
+    linecache.checkcache(inspect.getsourcefile(function.function))
+    try:
+        lines, first = inspect.getsourcelines(function.function)
+        definition = ast.parse(textwrap.dedent("".join(lines))).body[0]
+    except (OSError, SyntaxError, IndexError):
+        definition = None
+    if not isinstance(definition, ast.FunctionDef) or not _compiles_to(definition, function):
+        raise RuntimeError(f"{function!r}: its source file was changed since it was loaded")
+    ast.increment_lineno(definition, first - 1)
     return definition
+
+
+def _compiles_to(definition: ast.FunctionDef, function: Native) -> bool:
+    """Whether `definition` is what `function` was compiled from, by its byte code."""
+    code: CodeType = function.function.__code__
+    outer = ast.parse(f"def outer({', '.join(code.co_freevars)}): pass")
+    shell = outer.body[0]
+    assert isinstance(shell, ast.FunctionDef)
+    shell.body = [definition]
+    found = _functions_in(compile(ast.fix_missing_locations(outer), "source", "exec"), 2)
+    return len(found) == 1 and _parts(found[0]) == _parts(code)
+
+
+def _parts(code: CodeType) -> tuple[object, ...]:
+    return code.co_name, code.co_code, code.co_names, code.co_varnames, code.co_consts
+
+
+def _functions_in(code: CodeType, depth: int) -> list[CodeType]:
+    """Code of the functions `depth` levels inside of `code`."""
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return inner if depth == 1 else [found for each in inner for found in _functions_in(each, depth - 1)]
