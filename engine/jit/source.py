@@ -5,6 +5,7 @@ The key covers byte code and the values of all constants, so that a warm start r
 
 import ast
 import enum
+import errno
 import hashlib
 import inspect
 import linecache
@@ -12,6 +13,7 @@ import textwrap
 from collections.abc import Iterator
 from types import CodeType
 
+from engine.errors import KernelError
 from engine.jit.lang import Native
 
 __all__ = ["closure", "key_of", "scope_of", "tree_of"]
@@ -72,7 +74,7 @@ def key_of(functions: list[Native]) -> str:
 def tree_of(function: Native) -> ast.FunctionDef:
     """Syntax tree of `function`, with line numbers of its file.
 
-    RuntimeError when the file was changed since the function was loaded: its text is not what `key_of` names,
+    KernelError ESTALE when the file was changed since the function was loaded: its text is not what `key_of` names,
     and code made from it would stay in the cache under the wrong name.
     """
     linecache.checkcache(inspect.getsourcefile(function.function))
@@ -82,7 +84,7 @@ def tree_of(function: Native) -> ast.FunctionDef:
     except (OSError, SyntaxError, IndexError):
         definition = None
     if not isinstance(definition, ast.FunctionDef) or not _compiles_to(definition, function):
-        raise RuntimeError(f"{function!r}: its source file was changed since it was loaded")
+        raise KernelError(errno.ESTALE, f"{function!r}: its source file was changed since it was loaded")
     ast.increment_lineno(definition, first - 1)
     return definition
 

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from engine.errors import KernelError
 from engine.jit.source import closure, tree_of
 
 _TEXT = """
@@ -63,5 +64,5 @@ def test_a_file_that_has_changed_since_is_refused(
 ) -> None:
     module, path = loaded
     path.write_text(_TEXT.replace(old, new))
-    with pytest.raises(RuntimeError, match=r"doubled.*changed since"):
+    with pytest.raises(KernelError, match=r"ESTALE.*doubled.*changed since"):
         tree_of(module.doubled)
