@@ -83,6 +83,13 @@ class HashOfMaps(HashMap):
         """Not for maps of maps: ENOTSUPP."""
         return Map.lookup_and_delete(self, key, flags)
 
+    def collect(self, cursor: int, room: int, *, take: bool = False) -> tuple[int, list[tuple[bytes, bytes]]]:
+        """See `HashMap.collect`: ids of the maps."""
+        with self._lock:
+            after, found = super().collect(cursor, room, take=take)
+            inside = [(key, self._inside.pop(key) if take else self._inside[key]) for key, _ in found]
+        return after, [(key, struct.pack("<I", each.id)) for key, each in inside]
+
     def batches(self, cursor: int = 0, room: int = BATCH_BYTES) -> Iterator[Batch]:
         """See `Map.batches`; one batch."""
         yield 0, [(key, struct.pack("<I", inside.id)) for key, inside in list(self._inside.items())]

@@ -88,8 +88,8 @@ def stack_id(map: int, ips: int, count: int, flags: int) -> int:
 
 
 @native
-def stack_copy(map: int, index: int, out: int) -> int:
-    """Copy the addresses of trace `index`, zeros after them, to `out` (value_size bytes). -ENOENT."""
+def stack_copy(map: int, index: int, out: int, take: int) -> int:
+    """Copy trace `index`, zeros after it, to `out` (value_size bytes); `take` forgets it. -ENOENT."""
     if index > u64(map + StackHdr.MASK):
         return -_MISSING
     slot = u64(map + StackHdr.BUCKETS) + index * 8
@@ -100,7 +100,7 @@ def stack_copy(map: int, index: int, out: int) -> int:
     size = u32(trace + _COUNT) * 8
     memcpy(out, trace + _IPS, size)
     memset(out + size, 0, u32(map + MapHdr.VALUE_SIZE) - size)
-    newer = xchg64(slot, trace)
+    newer = trace if take else xchg64(slot, trace)
     if newer != 0:
         pool_give(map, newer)
     return 0

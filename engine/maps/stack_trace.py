@@ -67,9 +67,18 @@ class StackTraceMap(Map):
     def lookup(self, key: bytes, flags: int = 0) -> bytes:
         """The addresses with that id, zeros after them. ENOENT."""
         self.refuse_bad_lookup(flags)
+        return self._copy(key, 0)
+
+    def lookup_and_delete(self, key: bytes, flags: int = 0) -> bytes:
+        """See `Map.lookup_and_delete`."""
+        self.refuse_frozen()
+        self.refuse_bad_lookup(flags)
+        return self._copy(key, 1)
+
+    def _copy(self, key: bytes, take: int) -> bytes:
         self.key_buffer(key)
         out = ctypes.create_string_buffer(self.value_size)
-        check_result(stack_copy(self.address, struct.unpack("<I", key)[0], ctypes.addressof(out)))
+        check_result(stack_copy(self.address, struct.unpack("<I", key)[0], ctypes.addressof(out), take))
         return out.raw
 
     def next_key(self, key: bytes | None) -> bytes:

@@ -15,7 +15,6 @@ from engine.errors import KernelError
 from engine.machine import Machine
 from engine.maps import ENOTSUPP, Map
 from engine.maps.hash import HashMap
-from engine.maps.hash_of_maps import HashOfMaps
 from engine.syscall.attr import Attr
 from engine.syscall.caller import BpfCaller
 from engine.syscall.elems import access, put_elem
@@ -31,9 +30,8 @@ _HASHES = frozenset(
     {MapType.HASH, MapType.PERCPU_HASH, MapType.LRU_HASH, MapType.LRU_PERCPU_HASH, MapType.HASH_OF_MAPS}
 )
 _ARRAYS = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY, MapType.ARRAY_OF_MAPS})
-_LOOKUP = _HASHES | _ARRAYS | {MapType.LPM_TRIE, MapType.STACK_TRACE}
 _DELETE = _HASHES | {MapType.LPM_TRIE}
-_UPDATE = _HASHES | _ARRAYS | {MapType.LPM_TRIE}
+_LOOKUP = _UPDATE = _DELETE | _ARRAYS
 
 
 def _begin(
@@ -131,14 +129,14 @@ def _generic_batch(caller: BpfCaller, attr: Attr, used: Map) -> int:
 def lookup_batch(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
     """BPF_MAP_LOOKUP_BATCH: writes keys, values, count and where to go on. ENOENT at the end."""
     used = _begin(caller, attr, _LOOKUP, read=True)
-    if isinstance(used, HashMap) and not isinstance(used, HashOfMaps):
+    if isinstance(used, HashMap):
         return _hash_batch(caller, attr, used, take=False)
     return _generic_batch(caller, attr, used)
 
 
 def lookup_and_delete_batch(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
     """BPF_MAP_LOOKUP_AND_DELETE_BATCH: as `lookup_batch`, and removes what it wrote."""
-    used = _begin(caller, attr, _HASHES - {MapType.HASH_OF_MAPS}, read=True, write=True)
+    used = _begin(caller, attr, _HASHES, read=True, write=True)
     assert isinstance(used, HashMap)
     return _hash_batch(caller, attr, used, take=True)
 

@@ -29,7 +29,8 @@ __all__ = [
 
 _LOCK = int(UpdateFlag.F_LOCK)
 _KEY, _VALUE, _FLAGS = 8, 16, 24
-_QUEUES = (MapType.QUEUE, MapType.STACK, MapType.BLOOM_FILTER)
+_QUEUES = (MapType.QUEUE, MapType.STACK)
+_PUSHED = (*_QUEUES, MapType.BLOOM_FILTER)
 
 
 def access(caller: BpfCaller, fd: int, *, read: bool = False, write: bool = False) -> Map:
@@ -81,7 +82,7 @@ def put_elem(caller: BpfCaller, used: Map, key: bytes, value: bytes, flags: int)
             used.refuse_update(key, flags)
         item = caller.fds.get(struct.unpack("<i", value)[0]).object
         used.update_object(key, item, flags)
-    elif used.type in _QUEUES:
+    elif used.type in _PUSHED:
         used.push(value, flags)
     else:
         used.update(key, value, flags)

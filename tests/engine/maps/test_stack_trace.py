@@ -39,6 +39,16 @@ def test_a_trace_is_stored_once_and_read_with_zeros_after_it() -> None:
     stacks.close()
 
 
+def test_a_trace_is_taken_once() -> None:
+    stacks = create_map(MapSpec(MapType.STACK_TRACE, 4, 32, 1))
+    for ips in ([1, 2], [3]):
+        key = struct.pack("<I", _put(stacks, ips))
+        assert stacks.lookup_and_delete(key) == struct.pack("<4Q", *ips, *[0] * (4 - len(ips)))
+        with pytest.raises(KernelError, match="ENOENT"):
+            stacks.lookup_and_delete(key)
+    stacks.close()
+
+
 def test_two_traces_with_one_id() -> None:
     stacks = create_map(MapSpec(MapType.STACK_TRACE, 4, 16, 1))
     assert _put(stacks, [1]) == 0
