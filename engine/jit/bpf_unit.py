@@ -12,7 +12,7 @@ the same program over maps of the same shape, so it can be cached; addresses are
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -67,14 +67,15 @@ _FLAT = frozenset((MapType.ARRAY, MapType.PERCPU_ARRAY))
 _NO_FACTS = (None,) * 5
 
 
-@cache
-def _compiler_digest() -> bytes:
-    """Digest of what code depends on besides the program: the compiler's sources and the layouts."""
-    here = Path(__file__).parent
-    sources = [*sorted(here.glob("*.py")), *sorted((here.parent / "isa").glob("*.py"))]
-    sources += [here.parent / "env.py", here.parent / "memory.py"]
-    sources += [here.parent / "maps" / "header.py", here.parent / "abi" / "ctx.py"]
+def _digest_of_layouts() -> bytes:
+    engine = Path(__file__).parent.parent
+    sources = [*sorted((engine / "isa").glob("*.py")), engine / "env.py", engine / "memory.py"]
+    sources += [engine / "maps" / "header.py", engine / "abi" / "ctx.py"]
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).digest()
+
+
+_LAYOUTS = _digest_of_layouts()
+"""What code depends on besides the program and the compiler: opcodes, and layouts of memory."""
 
 
 class Unit:
@@ -182,7 +183,7 @@ class Unit:
         """A digest of all that the module's code depends on."""
         verified = self.verified
         digest = hashlib.sha256(encode(verified.insns))
-        digest.update(_compiler_digest())
+        digest.update(_LAYOUTS)
         digest.update(bytes(aux.seen for aux in verified.aux))
         digest.update(bytes(aux.ptr for aux in verified.aux))
         for index, aux in enumerate(verified.aux):

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -14,8 +15,15 @@ from engine.jit.words import I64, WORDS
 
 __all__ = ["build_functions", "build_word", "cached_object", "new_module"]
 
-_VERSION = "1"
-"""Changes when the compiler itself emits other code from the same source."""
+
+def _digest_of_compiler() -> str:
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+
+
+_COMPILER = _digest_of_compiler()
+"""Other sources of the compiler may emit other code from the same functions. Taken when they are loaded: a
+program that runs on while its files are replaced must not name its code after the new ones."""
 
 
 def new_module(name: str) -> ir.Module:
@@ -27,7 +35,7 @@ def new_module(name: str) -> ir.Module:
 
 def cached_object(source_key: str, emit: Callable[[], ir.Module | str], *, level: int = 2) -> bytes:
     """The object for what `source_key` describes: from the cache, else made from `emit()` and kept there."""
-    described = f"{_VERSION} {codegen.host_key()} {source_key}"
+    described = f"{_COMPILER} {codegen.host_key()} {source_key}"
     key = hashlib.sha256(described.encode()).hexdigest()
     image = cache.load(key)
     if image is None:

@@ -74,8 +74,8 @@ def key_of(functions: list[Native]) -> str:
 def tree_of(function: Native) -> ast.FunctionDef:
     """Syntax tree of `function`, with line numbers of its file.
 
-    KernelError ESTALE when the file was changed since the function was loaded: its text is not what `key_of` names,
-    and code made from it would stay in the cache under the wrong name.
+    KernelError ESTALE when the file was changed since the function was loaded: its text is not what `key_of`
+    names, and code made from it would stay in the cache under the wrong name.
     """
     linecache.checkcache(inspect.getsourcefile(function.function))
     try:
