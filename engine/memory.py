@@ -12,6 +12,7 @@ import fcntl
 import mmap
 import os
 import threading
+from collections import deque
 
 from engine.errors import KernelError
 
@@ -78,15 +79,21 @@ def in_window(host: int, size: int = 1) -> bool:
 
 
 class _AddressSpace:
-    """First-fit allocation of page ranges inside the window; freed neighbours merge."""
+    """First-fit allocation of page ranges inside the window; freed neighbours merge.
+
+    Giving back takes no lock: a finalizer does it, which the collector may run at any allocation, also one
+    of `take`'s.
+    """
 
     def __init__(self, start: int, size: int) -> None:
         self._lock = threading.Lock()
         self._free = [(start, start + size)]
+        self._given: deque[tuple[int, int]] = deque()
 
     def take(self, size: int) -> int:
         """Address of `size` free bytes. ENOMEM when the window is exhausted."""
         with self._lock:
+            self._merge()
             for i, (low, high) in enumerate(self._free):
                 if high - low >= size:
                     self._free[i] = (low + size, high)
@@ -97,15 +104,21 @@ class _AddressSpace:
 
     def give(self, start: int, size: int) -> None:
         """Return a range that `take` handed out."""
-        with self._lock:
-            ranges = sorted([*self._free, (start, start + size)])
-            merged = [ranges[0]]
-            for low, high in ranges[1:]:
-                if low == merged[-1][1]:
-                    merged[-1] = (merged[-1][0], high)
-                else:
-                    merged.append((low, high))
-            self._free = merged
+        self._given.append((start, start + size))
+
+    def _merge(self) -> None:
+        """Make what was given back free, with the lock held."""
+        if not self._given:
+            return
+        given = [self._given.popleft() for _ in range(len(self._given))]
+        ranges = sorted([*self._free, *given])
+        merged = [ranges[0]]
+        for low, high in ranges[1:]:
+            if low == merged[-1][1]:
+                merged[-1] = (merged[-1][0], high)
+            else:
+                merged.append((low, high))
+        self._free = merged
 
 
 _window = _AddressSpace(WINDOW_BASE, WINDOW_SIZE)
@@ -186,6 +199,7 @@ class Heap:
 
     Sizes are rounded up to powers of two from 16 bytes; freed blocks are reused for the same size.
     Blocks are aligned to their size up to a page. Raises KernelError ENOMEM when the region is full.
+    Freeing takes no lock, as finalizers do it (see `_AddressSpace`).
     """
 
     def __init__(self, size: int = 256 << 20, name: str = "bpf-heap") -> None:
@@ -193,12 +207,12 @@ class Heap:
         self._lock = threading.Lock()
         self._top = self.region.address
         self._sizes: dict[int, int] = {}
-        self._free: dict[int, list[int]] = {}
+        self._free: dict[int, deque[int]] = {}
 
     @property
     def used(self) -> int:
         """Bytes in live blocks, as rounded."""
-        return sum(self._sizes.values())
+        return sum(list(self._sizes.values()))
 
     def alloc(self, size: int, align: int = 8) -> int:
         """Address of `size` zero bytes aligned to `align` (a power of two, at most a page)."""
@@ -218,9 +232,8 @@ class Heap:
 
     def free(self, address: int) -> None:
         """Give back what `alloc` returned. KeyError for any other address."""
-        with self._lock:
-            block = self._sizes.pop(address)
-            self._free.setdefault(block, []).append(address)
+        block = self._sizes.pop(address)
+        self._free.setdefault(block, deque()).append(address)
 
     def close(self) -> None:
         """Unmap the heap and everything in it."""

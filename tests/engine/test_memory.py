@@ -2,10 +2,12 @@
 
 import ctypes
 import os
+import threading
 from itertools import pairwise
 
 import pytest
 
+from engine import memory
 from engine.errors import KernelError
 from engine.memory import (
     KERNEL_BASE,
@@ -102,4 +104,26 @@ def test_heap_reports_exhaustion() -> None:
         for _ in range(300):
             heap.alloc(16)
     assert heap.used == PAGE_SIZE
+    heap.close()
+
+
+def test_giving_back_waits_for_no_lock() -> None:
+    """A finalizer may run inside any allocation, also one that holds these locks."""
+    heap, region = Heap(1 << 20), Region("r", PAGE_SIZE)
+    block = heap.alloc(16)
+    address = region.address
+
+    def give_back() -> None:
+        heap.free(block)
+        region.close()
+
+    with memory._window._lock, heap._lock:
+        finalizer = threading.Thread(target=give_back, daemon=True)
+        finalizer.start()
+        finalizer.join(10)
+        assert not finalizer.is_alive()
+    assert heap.alloc(16) == block
+    again = Region("r", PAGE_SIZE)
+    assert again.address <= address
+    again.close()
     heap.close()
