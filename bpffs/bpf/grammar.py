@@ -166,7 +166,7 @@ def parse_command(text: str, target: Map) -> Command:
         raise _refuse(f"unknown command: {verb}")
     key = value = b""
     flags = 0
-    if verb in ("update", "delete"):
+    if verb in ("update", "delete") and target.key_size:
         line.expect("key")
         key = line.data(target.key_size)
     if verb in ("update", "push", "enqueue"):

@@ -27,9 +27,9 @@ def info_pieces(target: Map) -> Iterator[bytes]:
     """`bpftool map show` of one map."""
     name = f"  name {target.name}" if target.name else ""
     memlock = target.region.size if target.region is not None else 0
-    frozen = "  frozen" if target.frozen else ""
+    frozen = "\tfrozen\n" if target.frozen else ""
     yield (
         f"{target.id}: {target.type.name.lower()}{name}  flags {target.flags:#x}\n"
         f"\tkey {target.key_size}B  value {target.value_size}B  max_entries {target.max_entries}"
-        f"  memlock {memlock}B{frozen}\n"
+        f"  memlock {memlock}B\n{frozen}"
     ).encode()

@@ -17,7 +17,6 @@ _PERCPU = frozenset(
         MapType.PERCPU_CGROUP_STORAGE,
     )
 )
-_OF_MAPS = frozenset((MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS))
 _LINE = 16
 _SHORT = 24
 
@@ -57,8 +56,6 @@ def _plain(shape: MapShape, key: bytes, value: bytes) -> str:
     gap = "\n" if long else " "
     short = shape.key_size + shape.value_size <= _SHORT and not long
     head = f"key:{gap}{_hex(key)}{'  ' if short else chr(10)}" if key else ""
-    if shape.type in _OF_MAPS:
-        return f"{head}inner_map_id:{gap}{int.from_bytes(value[:4], 'little')} \n"
     return f"{head}value:{gap}{_hex(value)}\n" if value else head + "\n"
 
 
@@ -102,8 +99,6 @@ def _json(shape: MapShape, key: bytes, value: bytes) -> str:
     values = shape.values(value)
     if values is not None:
         text = f'"key":{_bytes(key)},"values":{_percpu(_bytes(part) for part in values)}'
-    elif shape.type in _OF_MAPS:
-        text = f'"key":{_bytes(key)},"inner_map_id":{int.from_bytes(value[:4], "little")}'
     else:
         text = f'"key":{_bytes(key)},"value":{_bytes(value)}'
     if shape.btf is not None and shape.value_type_id:

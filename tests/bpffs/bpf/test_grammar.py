@@ -46,6 +46,11 @@ def test_bytes_numbers_and_flags() -> None:
     assert parse_command("delete key 7 0 0 0", target) == Command("delete", b"\x07\0\0\0")
 
 
+def test_a_map_without_keys_takes_none() -> None:
+    command = parse_command("update value 7 0 0 0", create_map(MapSpec(MapType.BLOOM_FILTER, 0, 4, 4)))
+    assert command == Command("update", b"", b"\x07\0\0\0")
+
+
 def test_a_value_goes_to_every_cpu() -> None:
     target = map_of(MapType.PERCPU_ARRAY, 4, 4)
     command = parse_command("update key 0 value 1 2 3 4", target)

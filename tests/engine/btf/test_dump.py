@@ -62,6 +62,17 @@ def test_plain(key_size: int, value_size: int, text: str) -> None:
     assert b"".join(dump_plain(shape, [(key, value)])).decode() == text
 
 
+def test_maps_in_a_map_are_ids() -> None:
+    shape = MapShape(MapType.ARRAY_OF_MAPS, 4, 4)
+    elements = [(WORD.pack(1), WORD.pack(7))]
+    assert b"".join(dump_plain(shape, elements)) == (
+        b"key: 01 00 00 00  value: 07 00 00 00\nFound 1 element\n"
+    )
+    assert b"".join(dump_json(shape, elements)) == (
+        b'[{"key":["0x01","0x00","0x00","0x00"],"value":["0x07","0x00","0x00","0x00"]}]\n'
+    )
+
+
 def test_empty_maps() -> None:
     shape = MapShape(MapType.HASH, 4, 4)
     assert b"".join(dump_plain(shape, [])) == b"Found 0 elements\n"
