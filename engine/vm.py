@@ -2,7 +2,11 @@
 
 The calling convention of public conformance suites: r1 points to the bytes of MEM_HEX, readable and writable,
 r2 is their number (both 0 without MEM_HEX), r0 is printed in hex. A program that is refused, or that
-leaves its memory, exits 1 with the reason on standard error. There are no maps and no helpers.
+leaves its memory, exits 1 with the reason on standard error. There are no maps and no helpers. Nothing
+bounds loops: an endless program runs until it is interrupted.
+
+The interpreter checks every access. Native code runs without a verifier, so it runs in a child process, its
+memory between pages that cannot be touched: a wild access ends the child, or stays unnoticed on its stack.
 """
 
 import argparse
@@ -10,6 +14,7 @@ import ctypes
 import errno
 import faulthandler
 import itertools
+import mmap
 import os
 import re
 import resource
@@ -18,14 +23,18 @@ import sys
 from collections.abc import Callable, Sequence
 
 from engine.errors import KernelError
-from engine.interp import Interpreter, Memory
-from engine.isa import STACK_SIZE, Form, Insn, PseudoSrc, decode
+from engine.interp import MAX_FRAMES, Interpreter, Memory
+from engine.isa import FP, STACK_SIZE, Atomic, Form, Insn, Opcode, PseudoSrc, decode
 from engine.isa.check import Malformed, call_target, check_program
 from engine.verifier import InsnAux, Subprog, Verified
 
 __all__ = ["main", "prepare", "run_interpreted", "run_native"]
 
 _U64 = (1 << 64) - 1
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+_kept: list[object] = []
+"""Memory of the run in this process, which Python must not free."""
 
 
 def prepare(insns: Sequence[Insn]) -> Verified:
@@ -42,27 +51,56 @@ def prepare(insns: Sequence[Insn]) -> Verified:
             raise Malformed(f"insn {index}: there is no function {insn.imm}")
         if row.form is Form.LD_IMM64 and insn.src not in (PseudoSrc.NONE, PseudoSrc.FUNC):
             raise Malformed(f"insn {index}: there are no maps")
+        _check_stack_access(index, insn, row)
         target = call_target(insn, index)
         if target is not None:
             starts.add(target)
     order = [*sorted(starts), len(insns)]
     subprogs = [Subprog(a, b, STACK_SIZE) for a, b in itertools.pairwise(order)]
     aux = [InsnAux(seen=True, target=call_target(insn, i)) for i, insn in enumerate(insns)]
-    return Verified(insns, aux, subprogs)
+    verified = Verified(insns, aux, subprogs)
+    _check_depth(verified)
+    return verified
 
 
-def run_interpreted(verified: Verified, memory: bytearray | None) -> int:
+def _check_stack_access(index: int, insn: Insn, row: Opcode) -> None:
+    """An access through r10 itself stays in the frame."""
+    if row.form not in (Form.LOAD, Form.STORE, Form.ATOMIC):
+        return
+    loads = row.form is Form.LOAD or (row.form is Form.ATOMIC and insn.imm == Atomic.LOAD_ACQ)
+    base = insn.src if loads else insn.dst
+    if base == FP and not -STACK_SIZE <= insn.off <= -row.size:
+        raise Malformed(f"insn {index}: no stack at r10{insn.off:+d}, {row.size} bytes")
+
+
+def _check_depth(verified: Verified) -> None:
+    """Calls nest at most MAX_FRAMES deep, so they are never recursive."""
+    depth = {0: 1}
+    todo = [verified.subprogs[0]]
+    by_start = {sub.start: sub for sub in verified.subprogs}
+    while todo:
+        sub = todo.pop()
+        for index in range(sub.start, sub.end):
+            target = verified.aux[index].target
+            if target is None or depth.get(target, 0) > depth[sub.start]:
+                continue
+            depth[target] = depth[sub.start] + 1
+            if depth[target] > MAX_FRAMES:
+                raise Malformed(f"insn {index}: calls nest more than {MAX_FRAMES} deep")
+            todo.append(by_start[target])
+
+
+def run_interpreted(verified: Verified, memory: bytes | None) -> int:
     """r0 of an interpreted run. KernelError (EFAULT) for an access outside memory and stack."""
     allowed = Memory()
     if memory is None:
         return Interpreter(verified, {}, memory=allowed).run(0, 0)
-    buffer = (ctypes.c_char * len(memory)).from_buffer(memory)
-    address = ctypes.addressof(buffer)
+    address = _guarded(memory)
     allowed.allow(address, len(memory))
     return Interpreter(verified, {}, memory=allowed).run(address, 0, len(memory))
 
 
-def run_native(verified: Verified, memory: bytearray | None) -> int:
+def run_native(verified: Verified, memory: bytes | None) -> int:
     """r0 of a native run, in a child process because nothing checks its accesses. KernelError if it dies."""
     from engine.jit.bpf import compile_bpf
 
@@ -73,26 +111,53 @@ def run_native(verified: Verified, memory: bytearray | None) -> int:
     def call() -> int:
         if memory is None:
             return int(function(0, 0, 0))
-        buffer = (ctypes.c_char * len(memory)).from_buffer(memory)
-        return int(function(ctypes.addressof(buffer), len(memory), 0))
+        return int(function(_guarded(memory), len(memory), 0))
 
     return _in_child(call)
 
 
+def _guarded(memory: bytes) -> int:
+    """Address of a copy of `memory` that ends at a page which cannot be touched, as is one before it."""
+    room = -(-len(memory) // mmap.PAGESIZE) * mmap.PAGESIZE
+    area = (ctypes.c_char * (room + 2 * mmap.PAGESIZE)).from_buffer(mmap.mmap(-1, room + 2 * mmap.PAGESIZE))
+    start = ctypes.addressof(area) + mmap.PAGESIZE
+    for guard in (start - mmap.PAGESIZE, start + room):
+        _libc.mprotect(ctypes.c_void_p(guard), mmap.PAGESIZE, 0)
+    address = start + room - len(memory)
+    ctypes.memmove(address, memory, len(memory))
+    _kept.append(area)
+    return address
+
+
 def _in_child(call: Callable[[], int]) -> int:
+    """What `call` gives, in a child that goes when we go."""
     reader, writer = os.pipe()
+    parent = os.getpid()
     child = os.fork()
     if not child:
-        faulthandler.disable()
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        os.write(writer, (call() & _U64).to_bytes(8, "little"))
-        os._exit(0)
+        try:
+            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(0)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            faulthandler.disable()
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            os.write(writer, (call() & _U64).to_bytes(8, "little"))
+        finally:
+            os._exit(0)
     os.close(writer)
-    with open(reader, "rb") as pipe:
-        answer = pipe.read(8)
-    _, status = os.waitpid(child, 0)
+    try:
+        with open(reader, "rb") as pipe:
+            answer = pipe.read(8)
+    except KeyboardInterrupt:
+        os.kill(child, signal.SIGKILL)
+        raise
+    finally:
+        _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         raise KernelError(errno.EFAULT, f"the program died of {signal.Signals(os.WTERMSIG(status)).name}")
+    if len(answer) != 8:
+        raise KernelError(errno.EFAULT, "the program ended its process")
     return int.from_bytes(answer, "little")
 
 
@@ -111,12 +176,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     run = run_interpreted if options.interpret else run_native
     try:
-        memory = bytearray(_bytes_of(options.memory)) if options.memory else None
+        memory = _bytes_of(options.memory) if options.memory else None
         verified = prepare(decode(_bytes_of(sys.stdin.read())))
         print(f"{run(verified, memory):x}")
-    except (ValueError, KernelError) as error:
+        sys.stdout.flush()
+    except (ValueError, OSError, KernelError) as error:
         print(f"engine.vm: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     return 0
 
 

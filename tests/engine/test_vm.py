@@ -1,8 +1,11 @@
 """`python -m engine.vm`: the convention of conformance suites, refusals, accesses outside of memory."""
 
 import io
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +80,11 @@ def test_hex_may_be_spaced_and_prefixed(run: Run) -> None:
         ("db01000077000000 9500000000000000", "no atomic operation 0x77"),
         ("d400000008000000 9500000000000000", "no byte swap of 8 bits"),
         ("0500010000000000 1800000001000000 0000000000000000 9500000000000000", "jump to 2"),
+        ("79a0000000000000 9500000000000000", "no stack at r10+0, 8 bytes"),
+        ("61a0fdff00000000 9500000000000000", "no stack at r10-3, 4 bytes"),
+        ("7a0af8fd00000000 9500000000000000", "no stack at r10-520, 8 bytes"),
+        ("db0af8fd01000000 9500000000000000", "no stack at r10-520, 8 bytes"),
+        ("dba0f8fd00010000 9500000000000000", "no stack at r10-520, 8 bytes"),
     ],
 )
 def test_refusals_say_why(run: Run, program: str, reason: str) -> None:
@@ -85,16 +93,87 @@ def test_refusals_say_why(run: Run, program: str, reason: str) -> None:
     assert reason in err
 
 
-def test_leaving_the_memory_is_an_error_not_a_crash(run: Run) -> None:
-    status, out, err = run("r0 = *(u64 *)(r1 +0)\n*(u64 *)(r1 +0) = 1\nexit")
+@pytest.mark.parametrize(
+    ("text", "memory"),
+    [
+        ("r0 = *(u64 *)(r1 +0)\n*(u64 *)(r1 +0) = 1", []),
+        ("r1 = -1\nr0 = *(u64 *)(r1 +0)", []),
+        ("r0 = *(u16 *)(r1 +4)", ["0011223344"]),
+        ("r0 = *(u8 *)(r1 +5)", ["0011223344"]),
+        ("*(u8 *)(r1 +8192) = 1", ["00" * 8192]),
+        ("r0 = *(u8 *)(r1 -4096)", ["00" * 4096]),
+        ("r0 = 1\nlock *(u64 *)(r1 +8) += r0", ["00" * 8]),
+    ],
+)
+def test_leaving_the_memory_is_an_error_not_a_crash(run: Run, text: str, memory: list[str]) -> None:
+    status, out, err = run(text + "\nexit", *memory)
     assert (status, out) == (1, "")
     assert "EFAULT" in err
 
 
-def test_interpreter_checks_each_byte() -> None:
-    program = encode(assemble("r0 = *(u16 *)(r1 +3)\nexit")).hex()
-    command = [sys.executable, "-m", "engine.vm", "--interpret", "00000000"]
-    done = subprocess.run(command, input=program, capture_output=True, text=True, check=False)
+def test_all_of_the_memory_may_be_used(run: Run) -> None:
+    text = "r0 = *(u8 *)(r1 +4)\n*(u16 *)(r1 +3) = 7\nr2 = *(u16 *)(r1 +3)\nr0 += r2\nexit"
+    assert run(text, "0011223344")[:2] == (0, f"{0x44 + 7:x}\n")
+
+
+def calls(depth: int) -> str:
+    """A program whose calls nest so deep, and which gives that number."""
+    lines = ["r0 = 0"]
+    for level in range(1, depth):
+        lines += [f"call f{level}", "r0 += 1", "exit", f"f{level}: r0 = 0"]
+    return "\n".join([*lines, "r0 += 1", "exit"])
+
+
+def test_calls_nest_eight_deep(run: Run) -> None:
+    assert run(calls(8))[:2] == (0, "8\n")
+    loops = ("call f\nexit\nf: call f\nexit", "call f\nexit\nf: call g\nexit\ng: call f\nexit")
+    for text in (calls(9), *loops):
+        status, out, err = run(text)
+        assert (status, out) == (1, "")
+        assert "calls nest more than 8 deep" in err
+
+
+_ENDLESS = "top: goto top\nexit"
+
+
+def test_an_endless_program_can_be_interrupted(run: Run) -> None:
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        assert run(_ENDLESS) == (128 + signal.SIGINT, "", "")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_native_code_ends_with_the_command(number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "engine.vm", "--jit"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(encode(assemble(_ENDLESS)).hex())
+        process.stdin.close()
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while not children.read_text() and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(number)
+        # The end of standard error comes when every process that holds it is gone.
+        assert process.stderr.read() == ""
+    assert process.returncode == (128 + number if number == signal.SIGINT else -number)
+
+
+def test_an_answer_that_cannot_be_written_is_an_error() -> None:
+    command = [sys.executable, "-m", "engine.vm", "--interpret"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command,
+            input="b700000001000000 9500000000000000",
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
     assert done.returncode == 1
-    assert "load from" in done.stderr
-    assert "2 bytes" in done.stderr
+    assert done.stderr == "engine.vm: [Errno 28] No space left on device\n"
