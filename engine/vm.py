@@ -173,7 +173,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     how.add_argument("--jit", action="store_true", help="compile to native code (the default)")
     how.add_argument("--interpret", action="store_true", help="use the interpreter, with checked accesses")
     parser.add_argument("memory", nargs="?", metavar="MEM_HEX", help="bytes that r1 points to, in hex")
-    options = parser.parse_args(arguments)
+    # Suites pass an empty argument for memory or options that a test has not.
+    given = sys.argv[1:] if arguments is None else arguments
+    options = parser.parse_args([argument for argument in given if argument.strip()])
     run = run_interpreted if options.interpret else run_native
     try:
         memory = _bytes_of(options.memory) if options.memory else None
