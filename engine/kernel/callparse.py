@@ -275,7 +275,12 @@ MOUNT_CALLS = tuple(
 
 @cache
 def calls_of(nr: int | None) -> tuple[Call, ...]:
-    """All calls that system call `nr` makes, in order of entry; None: a number without a row."""
+    """All calls that system call `nr` makes, in order of entry; None: a number without a row.
+
+    -1 is no system call even for `do_syscall_64`: it stands for one that a tracer has skipped.
+    """
+    if nr == -1:
+        return (_SYSCALL_64,)
     row = SYSCALLS.get(nr) if nr is not None else None
     entry = row.function if row is not None else "__x64_sys_ni_syscall"
     return (_SYSCALL_64, _entry_call(entry), *(_INNER.get(nr, ()) if nr is not None else ()))

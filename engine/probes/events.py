@@ -26,7 +26,7 @@ __all__ = [
     "thread_renamed",
 ]
 
-FIRST_ROW = NR_SYSCALLS + 1
+FIRST_ROW = NR_SYSCALLS + 2
 """Row of the first event."""
 _PRIO = 120
 _PATH_MAX = 4096

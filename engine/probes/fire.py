@@ -50,8 +50,12 @@ def site_of(env: int, nr: int) -> int:
     table = load_acquire64(u64(env + Env.CTL) + Ctl.ENTRY_SITES)
     if table == 0:
         return 0
-    rows = u64(table)
-    return u64(table + 8 + (nr if ult(nr, rows) else rows) * 8)
+    row = u64(table)
+    if ult(nr, row):
+        row = nr
+    elif nr == -1:
+        row += 1
+    return u64(table + 8 + row * 8)
 
 
 @native

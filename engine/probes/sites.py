@@ -85,8 +85,8 @@ _MOUNT_ROWS = tuple(_Row((call,)) for call in MOUNT_CALLS)
 
 
 def _rows() -> list[_Row]:
-    """System calls by number, one row for all other numbers, then the events in order of `Event`."""
-    rows = [_Row(calls_of(nr), *event_names(nr)) for nr in (*range(NR_SYSCALLS), None)]
+    """System calls by number, a row for all other numbers, one for -1, the events in order of `Event`."""
+    rows = [_Row(calls_of(nr), *event_names(nr)) for nr in (*range(NR_SYSCALLS), None, -1)]
     return [*rows, *_PROCESS_ROWS, *_MOUNT_ROWS]
 
 

@@ -1,22 +1,17 @@
 """What the tracer asks at each system call before it looks at registers: does any probe care?"""
 
-from engine.env import Ctl, Env
+from engine.env import Env
 from engine.epoch import epoch_enter, epoch_leave
-from engine.jit.lang import load_acquire64, native, u64, ult
+from engine.jit.lang import native, u64
+from engine.probes.fire import site_of
 
 __all__ = ["syscall_wanted"]
-
-_ENTRY_AND_RETURN = 3
 
 
 @native
 def syscall_wanted(env: int, nr: int) -> int:
-    """Bits of `tracees.state.Wanted` for system call `nr`: all or none (`syscall_exit` sorts out returns)."""
+    """Whether entry or return of system call `nr` fires anything."""
     epoch_enter(u64(env + Env.EPOCH_SLOT))
-    table = load_acquire64(u64(env + Env.CTL) + Ctl.ENTRY_SITES)
-    site = 0
-    if table != 0:
-        rows = u64(table)
-        site = u64(table + 8 + (nr if ult(nr, rows) else rows) * 8)
+    site = site_of(env, nr)
     epoch_leave(u64(env + Env.EPOCH_SLOT))
-    return _ENTRY_AND_RETURN if site != 0 else 0
+    return 1 if site != 0 else 0

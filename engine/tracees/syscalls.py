@@ -9,6 +9,7 @@ from engine.jit.lang import (
     native,
     put32,
     put64,
+    s32,
     u8,
     u32,
     u64,
@@ -24,6 +25,9 @@ from engine.tracees.task import describe, forget_identity, monotonic
 __all__ = ["on_syscall"]
 
 _SYSCALL_LIMIT = 512
+_FOREIGN = 1 << 32
+"""In place of a number, which is an int as for `do_syscall_64`: no x86-64 call, or the thread is gone."""
+_UNSURE = 1 << 33
 _HIT = 1 << 16
 _WORTH_IT = _HIT * 2 // 5
 """Share of wanted calls from which reading all registers first is cheaper (measured: 1.6 against 1.0 us)."""
@@ -82,33 +86,33 @@ def _ask(st: int, rec: int) -> int:
 
 @native
 def _entered_by_registers(st: int, rec: int) -> int:
-    """At an entry, all registers read: the number if it is an x86-64 call, -1 if not, -2 if it is not sure.
+    """At an entry, all registers read: the number, `_FOREIGN`, or `_UNSURE` if they do not tell.
 
     The SYSCALL instruction leaves the address after it in %rcx and the flags in %r11; INT 80h does not.
     """
     regs = st + St.UREGS
     if load_regs(st, rec) < 0:
-        return -1
+        return _FOREIGN
     flags = u64(regs + UserRegs.FLAGS)
     if u64(regs + UserRegs.CX) == u64(regs + UserRegs.IP) and u64(regs + UserRegs.R11) == flags:
-        return u64(regs + UserRegs.ORIG_AX)
-    return -2
+        return s32(regs + UserRegs.ORIG_AX)
+    return _UNSURE
 
 
 @native
 def _entered_by_info(st: int) -> int:
-    """At an entry, with St.INFO filled: the number if it is an x86-64 call, else -1."""
+    """At an entry, with St.INFO filled: the number, or `_FOREIGN`."""
     info = st + St.INFO
-    return u64(info + Info.NR) if u32(info + Info.ARCH) == AUDIT_ARCH_X86_64 else -1
+    return s32(info + Info.NR) if u32(info + Info.ARCH) == AUDIT_ARCH_X86_64 else _FOREIGN
 
 
 @native
 def _on_entry(st: int, rec: int, nr: int, loaded: int) -> int:
-    """System call `nr` (any word) is entered; `loaded`: its registers are in St.UREGS."""
+    """System call `nr` (any int, or `_FOREIGN`) is entered; `loaded`: its registers are in St.UREGS."""
     put32(rec + Rec.PHASE, Phase.EXIT)
     put32(rec + Rec.NR, nr if ult(nr, _SYSCALL_LIMIT) else _SYSCALL_LIMIT)
     wanted = 0
-    if nr != -1:
+    if nr != _FOREIGN:
         wanted = call(u64(st + St.WANTED), u64(st + St.ENV), nr)
     hits = u64(st + St.HITS)
     put64(st + St.HITS, hits - (hits >> 5) + (_HIT >> 5 if wanted else 0))
@@ -131,7 +135,7 @@ def on_syscall(st: int, rec: int, interrupted: int) -> int:
         return _on_exit(st, rec, interrupted)
     if phase == Phase.ENTRY and u64(st + St.HITS) > _WORTH_IT:
         nr = _entered_by_registers(st, rec)
-        if nr != -2:
+        if nr != _UNSURE:
             return _on_entry(st, rec, nr, 1)
     op = _ask(st, rec)
     if op == InfoOp.ENTRY:

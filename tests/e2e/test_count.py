@@ -61,6 +61,36 @@ def test_trace_has_a_line_for_each_call(
     assert stamps == sorted(stamps)
 
 
+ODD = """\
+static void call(long nr) {
+    asm volatile("syscall" : "+a"(nr) : "D"(0) : "rcx", "r11", "memory");
+}
+int main(void) {
+    call(1000000);
+    call(-1);
+    call(0x40000000 + 39);
+    call(0x100000000 + 39);
+    return 0;
+}
+"""
+
+
+def test_any_number_counts(mounted: Shell) -> None:
+    """Numbers of no system call, -1, one of another ABI, and one that is valid once it is cut to an int."""
+    source = mounted.mount.parent / "odd.c"
+    source.write_text(ODD)
+    mounted.ok(f"gcc -O1 -o $M/../odd {source}")
+    mounted.ok("echo 'p:s do_syscall_64 nr=%si:s32' > $T/kprobe_events")
+    mounted.ok("echo 'p:ni __x64_sys_ni_syscall' >> $T/kprobe_events")
+    mounted.ok("echo 'p:pid __x64_sys_getpid' >> $T/kprobe_events")
+    mounted.ok("echo 1 > $T/events/kprobes/enable; bpffs run -m $M -- $M/../odd")
+    lines = mounted.ok("grep -A5 nr=1000000 $T/trace").splitlines()
+    assert [re.sub(r".*: (\w+): \(.*?\)", r"\1", line) for line in lines] == [
+        "s nr=1000000", "ni", "s nr=-1", "s nr=1073741863", "ni", "s nr=39",
+    ]  # fmt: skip
+    assert mounted.ok("grep -A1 nr=39 $T/trace").splitlines()[1].endswith("pid: (__x64_sys_getpid+0x0/0x40)")
+
+
 def test_nothing_is_lost_while_probes_come_and_go(
     mounted: Shell, build: Build, start: Callable[..., Gated]
 ) -> None:

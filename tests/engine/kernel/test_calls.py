@@ -31,6 +31,7 @@ def test_every_row_begins_alike() -> None:
         assert [call.function.name for call in calls[:2]] == ["do_syscall_64", entry]
         assert [call.depth for call in calls[:2]] == [0, 1]
     assert calls_of(None)[1].function.name == "__x64_sys_ni_syscall"
+    assert [call.function.name for call in calls_of(-1)] == ["do_syscall_64"]
 
 
 def test_every_function_can_fire() -> None:

@@ -104,7 +104,7 @@ def test_syscall_wrapper_gets_a_pointer_to_user_registers(recorder: Recorder, th
     assert outer.args[1] == NR["kill"]
 
 
-@pytest.mark.parametrize("nr", [NR_SYSCALLS, 400, 1 << 30, -1, 134])
+@pytest.mark.parametrize("nr", [NR_SYSCALLS, 400, 1 << 30, -2, 134])
 def test_numbers_without_a_function(recorder: Recorder, thread: Driver, nr: int) -> None:
     recorder.probe("do_syscall_64")
     recorder.probe("__x64_sys_ni_syscall")
@@ -112,6 +112,15 @@ def test_numbers_without_a_function(recorder: Recorder, thread: Driver, nr: int)
     thread.call(nr, result=-38)
     assert recorder.labels == ["p do_syscall_64", "p __x64_sys_ni_syscall"]
     assert recorder.hits[0].args[1] == nr & 0xFFFFFFFF
+
+
+def test_minus_one_reaches_no_function(recorder: Recorder, thread: Driver) -> None:
+    """`do_syscall_64` runs, but calls nothing: to it -1 is a system call that a tracer skipped."""
+    recorder.probe("do_syscall_64")
+    recorder.probe("do_syscall_64", ret=True)
+    recorder.probe("__x64_sys_ni_syscall")
+    thread.call(-1, result=-38)
+    assert recorder.labels == ["p do_syscall_64", "r do_syscall_64"]
 
 
 def test_alias_is_the_same_function(recorder: Recorder, thread: Driver) -> None:
