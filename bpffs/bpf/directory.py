@@ -33,6 +33,8 @@ class BpfDir(Dir):
         self.nodes: dict[str, Node] = {}
         self.extras: dict[str, Node] = {}
         self.uploads: dict[str, File] = {}
+        self.gone = False
+        """Whether it was removed: nothing may come into it any more (S_DEAD)."""
         self.source: tuple[str, File] | None = None
         """Of a loaded object: suffix and file that it was loaded from."""
 
@@ -85,8 +87,10 @@ class BpfDir(Dir):
             self.uploads.pop(name, None)
 
     def add(self, name: str, node: Node) -> None:
-        """Give `node` a new name here. Raises KernelError(EEXIST)."""
+        """Give `node` a new name here. Raises KernelError(EEXIST), ENOENT in a directory that is gone."""
         with self.fs.lock:
+            if self.gone:
+                raise KernelError(errno.ENOENT)
             if name in self.nodes:
                 raise KernelError(errno.EEXIST, f"{name} exists")
             self.nodes[name] = node
@@ -141,6 +145,7 @@ class BpfDir(Dir):
             if node.nodes:
                 raise KernelError(errno.ENOTEMPTY)
             node.extras.clear()
+            node.gone = True
             del self.nodes[name]
             self._touch()
 
@@ -170,6 +175,8 @@ class BpfDir(Dir):
             to.nodes[new_name] = node
             self._touch()
             to._touch()
+            if isinstance(there, BpfDir):
+                there.gone = True
         if isinstance(there, Named):
             there.unnamed()
 

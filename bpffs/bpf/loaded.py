@@ -66,8 +66,12 @@ class _Attachment:
                     continue
                 section = parse_secname(self._loaded.sections[name])
                 link = attach(self._fs.machine, prog, section)
-                pin = LinkPin(link, uid=self._owner.uid, gid=self._owner.gid)
-                self._links.add(pin_name(name), pin)
+                try:
+                    pin = LinkPin(link, uid=self._owner.uid, gid=self._owner.gid)
+                    self._links.add(pin_name(name), pin)
+                except KernelError:
+                    link.detach()
+                    raise
                 made.append(name)
         except KernelError:
             for name in made:

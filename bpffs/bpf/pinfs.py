@@ -10,7 +10,7 @@ from bpffs.bpf.loaded import object_directory, pin_name
 from bpffs.bpf.mappin import MapPin
 from bpffs.bpf.pins import Pin
 from bpffs.bpf.progpin import ProgPin
-from bpffs.bpf.upload import Upload, is_complete_elf
+from bpffs.bpf.upload import Upload, check_elf_is_whole, check_line_is_whole
 from engine.errors import KernelError
 from engine.kernfs import Caller, Node, TextFile
 from engine.loader.load import LoadedObject, load_object
@@ -42,14 +42,12 @@ class BpfFs:
     def verb(self, directory: BpfDir, stem: str, suffix: str, caller: Caller) -> Upload:
         """The file that `directory`/stem.suffix is while it is written."""
 
-        def done() -> None:
-            directory.finish_upload(f"{stem}.{suffix}")
-
+        name = f"{stem}.{suffix}"
         if suffix == _MAP_SUFFIX:
             return Upload(
                 lambda content: self._create_map(directory, stem, content, caller),
-                done,
-                lambda content: content.endswith(b"\n"),
+                lambda _: directory.finish_upload(name),
+                check_line_is_whole,
                 caller,
             )
 
@@ -57,7 +55,12 @@ class BpfFs:
             made = self._load(directory, stem, content, caller)
             made.source, upload.kept = (suffix, upload), True
 
-        upload = Upload(load, done, is_complete_elf, caller)
+        def done(reason: KernelError | None) -> None:
+            if reason is not None:
+                self._reject(directory, stem, reason, caller)
+            directory.finish_upload(name)
+
+        upload = Upload(load, done, check_elf_is_whole, caller)
         return upload
 
     def _create_map(self, directory: BpfDir, stem: str, content: bytes, caller: Caller) -> None:
@@ -67,19 +70,24 @@ class BpfFs:
 
     def _load(self, directory: BpfDir, stem: str, content: bytes, caller: Caller) -> BpfDir:
         """Load an object as `directory`/stem; a rejection leaves stem.log. Raises KernelError."""
-        name = stem + _LOG_SUFFIX
-        directory.extras.pop(name, None)
+        directory.extras.pop(stem + _LOG_SUFFIX, None)
         try:
             loaded = load_object(content, self.machine, name=stem, uid=caller.uid, pinned=self._map_pinned_as)
         except KernelError as error:
-            text = _whole_log(error)
-            _log.info("%s rejected: %s", stem, error)
-            with self.lock:
-                directory.extras[name] = TextFile(0o644, lambda: text, uid=caller.uid, gid=caller.gid)
+            self._reject(directory, stem, error, caller)
             raise
         made = object_directory(self, loaded, self._share(loaded, caller), caller)
         directory.add(stem, made)
         return made
+
+    def _reject(self, directory: BpfDir, stem: str, error: KernelError, caller: Caller) -> None:
+        """Leave `directory`/stem.log, which says why."""
+        text = _whole_log(error)
+        _log.info("%s rejected: %s", stem, error)
+        with self.lock:
+            directory.extras[stem + _LOG_SUFFIX] = TextFile(
+                0o644, lambda: text, uid=caller.uid, gid=caller.gid
+            )
 
     def _map_pinned_as(self, name: str) -> Map | None:
         """The map pinned by that name in the root: objects share it (LIBBPF_PIN_BY_NAME)."""

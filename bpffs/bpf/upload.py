@@ -14,7 +14,7 @@ from collections.abc import Callable
 from engine.errors import KernelError
 from engine.kernfs import Caller, File, Handle
 
-__all__ = ["MOST_BYTES", "Upload", "is_complete_elf"]
+__all__ = ["MOST_BYTES", "Upload", "check_elf_is_whole", "check_line_is_whole"]
 
 MOST_BYTES = 16 << 20
 """The largest object; more is EFBIG."""
@@ -22,34 +22,44 @@ MOST_BYTES = 16 << 20
 _ELF64 = struct.Struct("<4sBBBBB7xHHIQQQIHHHHHH")
 
 
-def is_complete_elf(content: bytes | bytearray) -> bool:
-    """Whether a 64-bit little-endian ELF file ends where its section table says, or is none at all."""
+def check_elf_is_whole(content: bytes | bytearray) -> None:
+    """Raises KernelError(ENOEXEC) for a 64-bit ELF file that ends before its section table does."""
     if len(content) < _ELF64.size:
-        return not b"\x7fELF".startswith(content[:4])
-    header = _ELF64.unpack_from(content)
-    if header[0] != b"\x7fELF" or header[1] != 2:
-        return True
-    table, entry, count = header[11], header[16], header[17]
-    return int(table + entry * count) <= len(content)
+        whole = not b"\x7fELF".startswith(content[:4])
+    else:
+        header = _ELF64.unpack_from(content)
+        table, entry, count = header[11], header[16], header[17]
+        whole = header[0] != b"\x7fELF" or header[1] != 2 or table + entry * count <= len(content)
+    if not whole:
+        raise KernelError(errno.ENOEXEC, "the file ends before its end")
+
+
+def check_line_is_whole(content: bytes | bytearray) -> None:
+    """Raises KernelError(EINVAL) for text that does not end with a newline."""
+    if not content.endswith(b"\n"):
+        raise KernelError(errno.EINVAL, "the line has no end")
 
 
 class Upload(File):
-    """A file that is being written. `use(content)` makes the result of it; `done` runs at the end."""
+    """A file that is being written. `use(content)` makes the result of it as soon as `check` finds it whole.
+
+    At the end `done(error)` is called, with the reason if the content was never whole.
+    """
 
     slow = heavy = True
 
     def __init__(
         self,
         use: Callable[[bytes], None],
-        done: Callable[[], None],
-        is_complete: Callable[[bytes | bytearray], bool],
+        done: Callable[[KernelError | None], None],
+        check: Callable[[bytes | bytearray], None],
         caller: Caller,
     ) -> None:
         super().__init__(0o644, caller.uid, caller.gid)
         self.content = bytearray()
         self._use = use
         self._done = done
-        self._is_complete = is_complete
+        self._check = check
         self._answer: KernelError | None = None
         self._used = -1
         self._open = False
@@ -99,8 +109,7 @@ class Upload(File):
             if self._answer is not None:
                 raise self._answer
             return
-        if not self._is_complete(self.content):
-            raise KernelError(errno.ENOEXEC, "the file ends before its end")
+        self._check(self.content)
         self._used = len(self.content)
         try:
             self._use(bytes(self.content))
@@ -111,7 +120,13 @@ class Upload(File):
 
     def finish(self) -> None:
         """Nobody writes any more."""
-        self._done()
+        reason = None
+        try:
+            if self.content and self._used < 0:
+                self._check(self.content)
+        except KernelError as error:
+            reason = error
+        self._done(reason)
         if not self.kept:
             self.content.clear()
 

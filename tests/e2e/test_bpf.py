@@ -172,6 +172,16 @@ def test_loading_attaching_unloading(mounted: Shell) -> None:
         assert wait_until(lambda title=title: f"  {title}: 0" in mounted.ok("bpffs status"))
 
 
+def test_what_cannot_be_linked_is_not_attached(mounted: Shell) -> None:
+    mounted.ok("cp $EXAMPLES/latency.bpf.o $B/; mkdir $B/latency/links/read_return")
+    outcome = mounted("echo 1 > $B/latency/attach.ctl")
+    assert "File exists" in outcome.err
+    assert "  probes: 0" in mounted.ok("bpffs status")
+    outcome = mounted("exec 3> $B/latency/attach.ctl; rm -r $B/latency; echo 1 >&3")
+    assert "No such file" in outcome.err
+    assert "  probes: 0" in mounted.ok("bpffs status")
+
+
 def test_loading_through_a_pipe(mounted: Shell) -> None:
     mounted.ok("cat $EXAMPLES/count.bpf.o > $B/one.bpf.o; ls $B/one/maps")
     mounted.ok(
@@ -207,7 +217,8 @@ def test_rejected_objects(mounted: Shell) -> None:
         assert "failed to close" in outcome.err
         assert mounted(f"ls $B/{name}").status != 0
     assert "ENOEXEC" in mounted.ok("cat $B/noise.log")
-    assert mounted.ok("ls -A $B; rm $B/noise.log; ls -A $B") == "noise.log\n"
+    assert "the file ends before its end" in mounted.ok("cat $B/short.log")
+    assert mounted.ok("ls -A $B; rm $B/*.log; ls -A $B") == "noise.log\nshort.log\n"
     mounted.ok("cp $EXAMPLES/count.bpf.o $B/noise.bpf.o; ls $B/noise/progs")
 
 

@@ -100,6 +100,15 @@ def test_directories(fs: BpfFs) -> None:
     assert number(lambda: fs.root.rmdir("d", ME)) == errno.ENOENT
 
 
+def test_nothing_comes_into_a_directory_that_is_gone(fs: BpfFs) -> None:
+    removed, replaced = fs.root.mkdir("d", 0o755, ME), fs.root.mkdir("e", 0o755, ME)
+    fs.root.rmdir("d", ME)
+    fs.root.mkdir("f", 0o755, ME)
+    fs.root.rename("f", fs.root, "e", 0, ME)
+    for directory in (removed, replaced):
+        assert number(lambda directory=directory: directory.mkdir("x", 0o755, ME)) == errno.ENOENT
+
+
 def test_setgid_directories_hand_on_their_group(fs: BpfFs) -> None:
     made = fs.root.mkdir("g", 0o755, ME)
     made.setattr(perm=0o2777, gid=77)

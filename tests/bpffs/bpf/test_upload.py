@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from bpffs.bpf.upload import MOST_BYTES, Upload, is_complete_elf
+from bpffs.bpf.upload import MOST_BYTES, Upload, check_elf_is_whole, check_line_is_whole
 from engine.errors import KernelError
 from engine.kernfs import Caller
 from tests.e2e.conftest import EXAMPLES
@@ -20,15 +20,17 @@ class Taken:
         self.contents: list[bytes] = []
         self.done = 0
         self.fail = fail
-        self.upload = Upload(self.use, self.finish, is_complete_elf, Caller())
+        self.reason: KernelError | None = None
+        self.upload = Upload(self.use, self.finish, check_elf_is_whole, Caller())
 
     def use(self, content: bytes) -> None:
         self.contents.append(content)
         if self.fail:
             raise KernelError(self.fail)
 
-    def finish(self) -> None:
+    def finish(self, reason: KernelError | None) -> None:
         self.done += 1
+        self.reason = reason
 
 
 def test_the_whole_content_is_used_once() -> None:
@@ -48,7 +50,7 @@ def test_the_whole_content_is_used_once() -> None:
         handle.write(len(OBJECT), b"more")
     assert raised.value.errno == errno.EBUSY
     handle.release()
-    assert taken.done == 1
+    assert (taken.done, taken.reason) == (1, None)
 
 
 def test_an_answer_is_given_again() -> None:
@@ -89,9 +91,32 @@ def test_one_writer_at_a_time() -> None:
     assert raised.value.errno == errno.EBUSY
 
 
-def test_completeness_follows_the_section_table() -> None:
-    assert is_complete_elf(OBJECT)
-    assert not is_complete_elf(OBJECT[:-1])
-    assert not is_complete_elf(OBJECT[:30])
-    assert not is_complete_elf(b"\x7fE")
-    assert is_complete_elf(b"anything else")
+def test_what_never_got_whole_is_said_at_the_end() -> None:
+    taken = Taken()
+    handle = taken.upload.open(os.O_WRONLY, Caller())
+    handle.write(0, OBJECT[:1000])
+    handle.release()
+    assert taken.contents == []
+    assert (taken.done, str(taken.reason)) == (1, "ENOEXEC: the file ends before its end")
+
+
+def test_what_is_empty_is_nothing() -> None:
+    taken = Taken()
+    taken.upload.open(os.O_WRONLY, Caller()).release()
+    assert (taken.contents, taken.done, taken.reason) == ([], 1, None)
+
+
+def test_the_end_follows_from_the_section_table() -> None:
+    for whole in (OBJECT, b"anything else", b"x" * 100):
+        check_elf_is_whole(whole)
+    for part in (OBJECT[:-1], OBJECT[:30], b"\x7fE"):
+        with pytest.raises(KernelError) as raised:
+            check_elf_is_whole(part)
+        assert raised.value.errno == errno.ENOEXEC
+
+
+def test_a_line_ends() -> None:
+    check_line_is_whole(b"type hash\n")
+    with pytest.raises(KernelError) as raised:
+        check_line_is_whole(b"type hash")
+    assert raised.value.errno == errno.EINVAL
