@@ -3,6 +3,7 @@
 import fcntl
 import os
 import select
+import shutil
 import signal
 import subprocess
 import threading
@@ -85,6 +86,25 @@ def test_a_caught_signal_gives_eintr(small: Path) -> None:
             assert process.communicate(timeout=SOON)[0] == "caught\n"
         finally:
             process.kill()
+
+
+def test_a_debugger_gets_hold_of_a_waiting_reader(small: Path, reader: "subprocess.Popen[bytes]") -> None:
+    """No signal shows that it is wanted."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("no strace: nothing here attaches to a running process")
+    with subprocess.Popen([strace, "-p", str(reader.pid)], stderr=subprocess.PIPE, text=True) as tracer:
+        try:
+            assert tracer.stderr is not None
+            assert "attached" in tracer.stderr.readline()
+            # To let it go again, strace has to see it stopped.
+            tracer.terminate()
+            tracer.wait(SOON)
+        finally:
+            tracer.kill()
+    feed(small, "still here\n")
+    assert reader.stdout is not None
+    assert os.read(reader.stdout.fileno(), 100) == b"still here\n"
 
 
 def test_a_reader_that_did_not_open_the_file_is_killable(small: Path) -> None:
