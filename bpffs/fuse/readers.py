@@ -50,9 +50,9 @@ def signal_waits(tid: int) -> bool | None:
     """Whether the task is to return from its wait as soon as it can; None if there is no such task.
 
     As `signal_pending()`: a signal that is neither blocked nor ignored (SigPnd and ShdPnd without SigBlk,
-    SigIgn, and what is ignored by default), or a debugger, a group stop or a freezer that wants it. Those show
-    in its state alone: once anything has interrupted it, FUSE waits on uninterrupted (request_wait_answer in
-    fs/fuse/dev.c).
+    SigIgn, and what is ignored by default), or a debugger, a group stop or a freezer that wants it. Those
+    show in its state alone: once anything has interrupted it, FUSE waits on uninterrupted
+    (request_wait_answer in fs/fuse/dev.c).
     """
     fields = _fields(_text(f"/proc/{tid}/status"))
     try:
