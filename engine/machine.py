@@ -7,6 +7,7 @@ map's lock, then a ring's.
 
 import os
 import threading
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from engine.clock import Clock, MonotonicClock
@@ -20,6 +21,7 @@ from engine.probes.registry import Probes
 from engine.probes.vfs import VfsHits
 
 if TYPE_CHECKING:
+    from engine.btf import Btf
     from engine.maps import Map
     from engine.progs import Prog
 
@@ -48,6 +50,17 @@ class Machine:
         self.progs: Idr[Prog] = Idr()
         self.links: Idr[object] = Idr()
         self._envs: set[int] = set()
+
+    @cached_property
+    def btfs(self) -> "Idr[Btf]":
+        """Type information by id; the first is the modelled kernel's."""
+        from engine.loader.kernelinfo import modelled_kernel
+
+        rows: Idr[Btf] = Idr()
+        model = modelled_kernel(self).btf
+        assert model is not None
+        model.id, model.name = rows.add(model), "vmlinux"
+        return rows
 
     def _control_block(self) -> int:
         ctl = self.heap.alloc(CTL_SIZE, 64)

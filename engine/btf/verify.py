@@ -8,7 +8,7 @@ import errno
 import re
 
 from engine.btf.btf import Btf
-from engine.btf.parse import MAX_TYPES, Header
+from engine.btf.parse import HEADER, MAGIC, MAX_TYPES, Header
 from engine.btf.resolve import Resolver
 from engine.btf.types import (
     Array,
@@ -56,15 +56,24 @@ def verify_blob(data: bytes) -> tuple[Btf, str]:
     """BPF_BTF_LOAD: the parsed blob, and the log. Raises BtfError: EINVAL, E2BIG, ENOTSUPP, ELOOP."""
     log = VerifyLog()
     try:
+        if _has_header(data):
+            log.header(data)
+            if int.from_bytes(data[:2], "little") != MAGIC:
+                raise KernelError(errno.EINVAL, "Invalid magic")
         header = Header(data)
-        log.header(data)
         _sections(header, log)
         btf = Btf(data)
     except KernelError as error:
         number = ENOTSUPP if error.errno == errno.EOPNOTSUPP else error.errno
-        raise BtfError(number, f"{log.text}{error.message}\n") from None
+        raise BtfError(number, log.text + error.message) from None
     _check(btf, log)
     return btf, log.text
+
+
+def _has_header(data: bytes) -> bool:
+    """Whether a header is there to be logged, good or bad."""
+    length = int.from_bytes(data[4:8], "little")
+    return HEADER.size <= length <= len(data) and not any(data[HEADER.size : length])
 
 
 def verify(btf: Btf) -> str:

@@ -39,6 +39,8 @@ _ENUMS: dict[str, tuple[type[IntEnum], str]] = {
     "bpf_link_type": (LinkType, "BPF_LINK_TYPE_"),
     "bpf_func_id": (FuncId, "BPF_FUNC_"),
 }
+_LAST = {"bpf_prog_type": ProgType.SYSCALL, "bpf_attach_type": AttachType.LSM_CGROUP}
+"""Enumerators beyond are of kernels that came later: programs ask by them for what a kernel can do."""
 _DECLARATION = re.compile(r"(?P<type>.*?[ *])(?P<name>\w+)(\[(?P<count>\d+)\])?")
 _RAW_PROTOTYPES = {
     "raw_syscalls:sys_enter": "struct pt_regs *regs, long id",
@@ -145,7 +147,9 @@ def kernel_btf() -> bytes:
     builder = types.builder
     types.all_structs()
     for name, (enum, prefix) in _ENUMS.items():
-        builder.enum(name, {f"{prefix}{key}": int(member) for key, member in enum.__members__.items()})
+        last = _LAST.get(name, max(enum))
+        members = {key: int(member) for key, member in enum.__members__.items() if member <= last}
+        builder.enum(name, {f"{prefix}{key}": value for key, value in members.items()})
     for row in tracepoints().values():
         if row.id in _RAW_PROTOTYPES:
             _record(types, row)

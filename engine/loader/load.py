@@ -101,6 +101,8 @@ def load_spec(
     """
     loaded = LoadedObject(spec)
     created: list[Map] = []
+    if spec.btf is not None:
+        spec.btf.id = machine.btfs.add(spec.btf)
     try:
         for definition in spec.maps.values():
             shared = pinned(definition.name) if pinned is not None and definition.pin_by_name else None

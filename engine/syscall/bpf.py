@@ -6,7 +6,7 @@ from collections.abc import Callable
 from engine.abi.bpf import Cmd
 from engine.errors import KernelError
 from engine.machine import Machine
-from engine.syscall import batch, elems, info, linkcmds, mapcmds, progcmds
+from engine.syscall import batch, btfcmds, elems, info, linkcmds, mapcmds, progcmds
 from engine.syscall.attr import Attr, read_attr
 from engine.syscall.caller import BpfCaller
 
@@ -32,8 +32,14 @@ COMMANDS: dict[Cmd, Command] = {
     Cmd.PROG_GET_FD_BY_ID: progcmds.prog_get_fd_by_id,
     Cmd.PROG_BIND_MAP: linkcmds.prog_bind_map,
     Cmd.LINK_CREATE: linkcmds.link_create,
+    Cmd.LINK_DETACH: linkcmds.link_detach,
+    Cmd.LINK_GET_NEXT_ID: linkcmds.link_get_next_id,
+    Cmd.LINK_GET_FD_BY_ID: linkcmds.link_get_fd_by_id,
     Cmd.RAW_TRACEPOINT_OPEN: linkcmds.raw_tracepoint_open,
-    Cmd.BTF_LOAD: progcmds.btf_load,
+    Cmd.BTF_LOAD: btfcmds.btf_load,
+    Cmd.BTF_GET_NEXT_ID: btfcmds.btf_get_next_id,
+    Cmd.BTF_GET_FD_BY_ID: btfcmds.btf_get_fd_by_id,
+    Cmd.ENABLE_STATS: progcmds.enable_stats,
     Cmd.OBJ_GET_INFO_BY_FD: info.get_info_by_fd,
     Cmd.MAP_GET_NEXT_ID: mapcmds.map_get_next_id,
     Cmd.MAP_GET_FD_BY_ID: mapcmds.map_get_fd_by_id,

@@ -6,19 +6,26 @@
 import errno
 import struct
 
+from engine.abi.bpf import LinkType
+from engine.btf import Btf
 from engine.errors import KernelError
-from engine.isa import encode
 from engine.machine import Machine
 from engine.maps import Map
+from engine.memory import PAGE_SIZE
+from engine.perf.kprobe import KprobeEvent
 from engine.progs import Prog
 from engine.syscall.attr import Attr
 from engine.syscall.caller import BpfCaller
+from engine.syscall.infobuf import InfoBuffer
+from engine.syscall.linkcmds import Link
+from engine.syscall.proginfo import PROG_INFO_SIZE, prog_info
 
 __all__ = ["get_info_by_fd"]
 
-_MAP_INFO_SIZE = 88
-_PROG_INFO_SIZE = 232
-_PROG = struct.Struct("<II8sIIQQQIIQ16sIIQQIIQQIIQIIQQIIIIQQQQIII4x")
+_SIZES = {Map: 88, Prog: PROG_INFO_SIZE, Btf: 32, Link: 64}
+"""Bytes of the struct about each kind of object."""
+_KPROBE, _KRETPROBE = 3, 4
+"""`enum bpf_perf_event_type`."""
 
 
 def _map_info(used: Map) -> bytes:
@@ -36,7 +43,7 @@ def _map_info(used: Map) -> bytes:
         0,
         0,
         0,
-        0,
+        used.btf.id if used.btf is not None else 0,
         used.btf_key_type_id,
         used.btf_value_type_id,
         0,
@@ -44,91 +51,72 @@ def _map_info(used: Map) -> bytes:
     )
 
 
-class _Room:
-    """What a caller has put into a struct bpf_prog_info: counts and addresses to fill."""
-
-    def __init__(self, caller: BpfCaller, raw: bytes) -> None:
-        self._memory = caller.memory
-        self._raw = raw
-
-    def fill(self, count_at: int, address_at: int, data: bytes, unit: int = 1) -> None:
-        """Copy as many whole units as there is room for."""
-        (count,) = struct.unpack_from("<I", self._raw, count_at)
-        (address,) = struct.unpack_from("<Q", self._raw, address_at)
-        if count and address:
-            self._memory.write(address, data[: count * unit])
-
-    def address(self, at: int) -> int:
-        """An address that is given back as it came."""
-        return int(struct.unpack_from("<Q", self._raw, at)[0])
+def _btf_info(machine: Machine, btf: Btf, given: InfoBuffer) -> tuple[bytes, bool]:
+    """struct bpf_btf_info (`btf_get_info_by_fd`): +0 btf +8 btf_size +12 id +16 name +24 name_len."""
+    given.fill(8, 0, btf.data)
+    name = btf.name.encode()
+    cut = given.text(24, 16, name)
+    kernel = int(btf is machine.btfs.get(1))
+    size = len(btf.data)
+    return struct.pack("<QIIQII", given.u64(0), size, btf.id, given.u64(16), len(name), kernel), cut
 
 
-def _prog_info(caller: BpfCaller, prog: Prog, raw: bytes) -> bytes:
-    """struct bpf_prog_info; what it points to is written to the caller."""
-    room = _Room(caller, raw.ljust(_PROG_INFO_SIZE, b"\0"))
-    xlated, jited = encode(prog.xlated), prog.jited
-    ids = b"".join(struct.pack("<I", getattr(used, "id", 0)) for used in prog.maps)
-    room.fill(16, 24, jited)
-    room.fill(20, 32, xlated)
-    room.fill(52, 56, ids, 4)
-    return _PROG.pack(
-        prog.type,
-        prog.id,
-        prog.tag,
-        len(jited),
-        len(xlated),
-        room.address(24),
-        room.address(32),
-        prog.load_time_ns,
-        prog.uid,
-        len(prog.maps),
-        room.address(56),
-        prog.name.encode("latin-1"),
+def _target(given: InfoBuffer, count_at: int, address_at: int, name: bytes) -> None:
+    if given.text(count_at, address_at, name):
+        raise KernelError(errno.ENOSPC, "the name was cut")
+
+
+def _link_info(link: Link, given: InfoBuffer) -> bytes:
+    """struct bpf_link_info: +0 type +4 id +8 prog_id +16 what it is attached to. ENOSPC."""
+    name = link.target.encode()
+    if not isinstance(link.holds, KprobeEvent):
+        head = struct.pack("<III4x", LinkType.RAW_TRACEPOINT, link.id, link.prog.id)
+        _target(given, 24, 16, name)
+        return head + struct.pack("<QI", given.u64(16), len(name) + 1)
+    probe = link.holds.probe
+    _target(given, 32, 24, name)
+    return struct.pack(
+        "<III4xI4xQIIQQQ",
+        LinkType.PERF_EVENT,
+        link.id,
+        link.prog.id,
+        _KRETPROBE if link.holds.attr.config else _KPROBE,
+        given.u64(24),
+        len(name) + 1 if name else 0,
         0,
-        int(prog.spec.gpl_compatible),
-        0,
-        0,
-        0,
-        0,
-        room.address(112),
-        room.address(120),
-        0,
-        8,
-        room.address(136),
-        0,
-        0,
-        room.address(152),
-        room.address(160),
-        0,
-        16,
-        8,
-        0,
-        room.address(184),
-        prog.run_time_ns,
-        prog.run_cnt,
-        prog.missed,
-        prog.verified.stats.insn_processed,
-        0,
-        prog.spec.attach_btf_id,
+        probe.address,
+        probe.nmissed,
+        link.cookie,
     )
 
 
 def get_info_by_fd(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
-    """Write as much of the info as fits, and its length. E2BIG for a longer struct that is not zero."""
+    """Write as much of the info as fits, and its length. E2BIG for a longer one that is not zero; ENOSPC."""
     attr.check_end(16)
-    file = caller.fds.get(attr.s32(0))
+    item = caller.fds.get(attr.s32(0)).object
+    known = next((size for kind, size in _SIZES.items() if isinstance(item, kind)), 0)
+    if not known:
+        raise KernelError(errno.EINVAL, "no info about this object")
     length, address = attr.u32(4), attr.u64(8)
-    given = caller.memory.read(address, min(length, 4096)) if length else b""
-    match file.object:
-        case Map() as used:
-            known, info = _MAP_INFO_SIZE, _map_info(used)
-        case Prog() as prog:
-            known, info = _PROG_INFO_SIZE, _prog_info(caller, prog, given[:_PROG_INFO_SIZE])
-        case _:
-            raise KernelError(errno.EINVAL, "no info about this object")
-    if any(given[known:]):
+    if length > PAGE_SIZE:
+        raise KernelError(errno.E2BIG, "info larger than a page")
+    raw = caller.memory.read(address, length)
+    if any(raw[known:]):
         raise KernelError(errno.E2BIG, "the info has fields that are not known")
-    written = info[: min(length, known)]
+    given, cut = InfoBuffer(caller, raw, known), False
+    match item:
+        case Map():
+            info = _map_info(item)
+        case Prog():
+            info = prog_info(item, given)
+        case Btf():
+            info, cut = _btf_info(machine, item, given)
+        case _:
+            assert isinstance(item, Link)
+            info = _link_info(item, given)
+    written = info.ljust(known, b"\0")[:length]
     caller.memory.write(address, written)
     caller.memory.write(attr.address + 4, struct.pack("<I", len(written)))
+    if cut:
+        raise KernelError(errno.ENOSPC, "a name was cut")
     return 0

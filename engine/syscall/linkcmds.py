@@ -3,6 +3,9 @@
 LINK_CREATE          +0 prog_fd +4 target_fd +8 attach_type +12 flags +16 perf_event.bpf_cookie
 RAW_TRACEPOINT_OPEN  +0 name +8 prog_fd +16 cookie
 PROG_BIND_MAP        +0 prog_fd +4 map_fd +8 flags
+LINK_DETACH          +0 link_fd
+LINK_GET_NEXT_ID     +0 start_id +4 next_id
+LINK_GET_FD_BY_ID    +0 id
 """
 
 import errno
@@ -16,20 +19,36 @@ from engine.probes.probe import Probe
 from engine.progs import Prog, run_prog
 from engine.syscall.attr import Attr
 from engine.syscall.caller import BpfCaller, BpfFile
+from engine.syscall.ids import write_next_id
 from engine.syscall.mapcmds import get_map
 from engine.syscall.progcmds import get_prog
 
-__all__ = ["Link", "link_create", "prog_bind_map", "raw_tracepoint_open"]
+__all__ = [
+    "Link",
+    "link_create",
+    "link_detach",
+    "link_get_fd_by_id",
+    "link_get_next_id",
+    "prog_bind_map",
+    "raw_tracepoint_open",
+]
 
 _MAX_NAME = 128
 
 
 class Link:
-    """What keeps a program attached: a perf event, or a raw tracepoint's probe. `close` detaches."""
+    """What keeps a program attached: a perf event, or a raw tracepoint's probe. `close` detaches.
 
-    def __init__(self, machine: Machine, prog: Prog, holds: KprobeEvent | Probe) -> None:
+    `target` is the name of the function or tracepoint, empty for a function that was given by address.
+    """
+
+    def __init__(
+        self, machine: Machine, prog: Prog, holds: KprobeEvent | Probe, target: str, cookie: int
+    ) -> None:
         self.prog = prog
         self.holds = holds
+        self.target = target
+        self.cookie = cookie
         self.id = machine.links.add(self)
 
     def close(self) -> None:
@@ -52,7 +71,8 @@ def link_create(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
     if not isinstance(event, KprobeEvent):
         raise KernelError(errno.EBADF, "not a perf event that runs programs")
     event.set_bpf(prog, attr.u64(16))
-    return caller.fds.install(BpfFile(Link(machine, prog, event)))
+    link = Link(machine, prog, event, event.probe.symbol, attr.u64(16))
+    return caller.fds.install(BpfFile(link))
 
 
 def raw_tracepoint_open(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
@@ -67,7 +87,26 @@ def raw_tracepoint_open(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
         raise KernelError(errno.ENOENT, f"no raw tracepoint {name}")
     probe = machine.probes.register_tracepoint(found[0], run_prog.address, prog.address, raw=True)
     probe.enable()
-    return caller.fds.install(BpfFile(Link(machine, prog, probe)))
+    return caller.fds.install(BpfFile(Link(machine, prog, probe, name, attr.u64(16))))
+
+
+def link_detach(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
+    """BPF_LINK_DETACH: neither kind of link can be detached before it is closed: EOPNOTSUPP."""
+    attr.check_end(4)
+    if not isinstance(caller.fds.get(attr.s32(0)).object, Link):
+        raise KernelError(errno.EINVAL, "no link")
+    raise KernelError(errno.EOPNOTSUPP, "this kind of link is detached by closing it")
+
+
+def link_get_next_id(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
+    """BPF_LINK_GET_NEXT_ID: writes the least id above start_id. ENOENT after the last."""
+    return write_next_id(caller, attr, machine.links)
+
+
+def link_get_fd_by_id(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
+    """BPF_LINK_GET_FD_BY_ID. ENOENT."""
+    attr.check_end(4)
+    return caller.fds.install(BpfFile(machine.links.get(attr.u32(0))))
 
 
 def prog_bind_map(machine: Machine, caller: BpfCaller, attr: Attr) -> int:

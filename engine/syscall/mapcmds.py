@@ -9,8 +9,6 @@ GET_FD_BY_ID   +0 id +4 - +8 open_flags
 """
 
 import errno
-import struct
-from typing import Any
 
 from engine.abi.bpf import MapCreateFlag, MapType
 from engine.btf import Btf
@@ -20,7 +18,9 @@ from engine.machine import Machine
 from engine.maps import Map, MapSpec, create_map
 from engine.maps.spec import BPF_OBJ_NAME_LEN, check_name
 from engine.syscall.attr import Attr
+from engine.syscall.btfcmds import get_btf
 from engine.syscall.caller import BpfCaller, BpfFile
+from engine.syscall.ids import write_next_id
 
 __all__ = [
     "access_of",
@@ -93,16 +93,21 @@ def map_create(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
         numa_node=attr.u32(24),
         map_extra=attr.u64(64),
     )
-    if isinstance(spec.btf, Btf) and spec.btf_value_type_id:
+    if spec.btf is not None and spec.btf_value_type_id:
         spec.lock_off = spin_lock_offset(spec.btf, spec.btf.skip(spec.btf_value_type_id))
     return caller.fds.install(BpfFile(create_map(spec, machine), readable, writable))
 
 
-def _btf(caller: BpfCaller, attr: Attr) -> Any:
-    """The BTF object that a map's types are of, if any."""
-    if not (attr.u32(52) or attr.u32(56)):
+def _btf(caller: BpfCaller, attr: Attr) -> Btf | None:
+    """The BTF object that a map's types are of, if any. EBADF, EINVAL; EACCES for the kernel's own."""
+    if not attr.u32(56):
+        if attr.u32(52):
+            raise KernelError(errno.EINVAL, "a type of keys without one of values")
         return None
-    return caller.fds.get(attr.s32(48)).object
+    found = get_btf(caller, attr.s32(48))
+    if found.name:
+        raise KernelError(errno.EACCES, "types of the kernel")
+    return found
 
 
 def map_freeze(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
@@ -117,12 +122,7 @@ def map_freeze(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
 
 def map_get_next_id(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
     """BPF_MAP_GET_NEXT_ID: writes the least id above start_id. ENOENT after the last."""
-    attr.check_end(8)
-    start = attr.u32(0)
-    if start >= 2**31 - 1:
-        raise KernelError(errno.EINVAL)
-    caller.memory.write(attr.address + 4, struct.pack("<I", machine.maps.next_id(start)))
-    return 0
+    return write_next_id(caller, attr, machine.maps)
 
 
 def map_get_fd_by_id(machine: Machine, caller: BpfCaller, attr: Attr) -> int:

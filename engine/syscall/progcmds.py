@@ -15,6 +15,7 @@ import struct
 
 from engine.abi.bpf import AttachType, ProgType
 from engine.btf import Btf
+from engine.env import Ctl, peek64, poke64
 from engine.errors import KernelError
 from engine.isa import Insn, PseudoSrc, decode
 from engine.loader.kernelinfo import modelled_kernel
@@ -23,13 +24,17 @@ from engine.maps import Map
 from engine.progs import Prog, load_prog
 from engine.progspec import FuncInfo, FuncLinkage, LineInfo, ProgSpec
 from engine.syscall.attr import Attr
+from engine.syscall.btfcmds import get_btf
 from engine.syscall.caller import BpfCaller, BpfFile
+from engine.syscall.ids import write_next_id
+from engine.syscall.logs import CallerLog
 from engine.syscall.mapcmds import object_name
 from engine.testrun import RunRequest, run_on_data
 from engine.verifier import VerifierError
 
 __all__ = [
-    "btf_load",
+    "StatsHold",
+    "enable_stats",
     "get_prog",
     "prog_get_fd_by_id",
     "prog_get_next_id",
@@ -39,12 +44,8 @@ __all__ = [
 
 _MAX_INSNS = 1_000_000
 _LICENSE_LEN = 128
-_MAX_BTF = 16 << 20
+_STATS_RUN_TIME = 0
 _LD_IMM64 = 0x18
-_LOG_LEVELS = 15
-_LOG_FIXED = 8
-"""BPF_LOG_FIXED: keep the beginning of a log that is too long; else its end is kept (kernel/bpf/log.c)."""
-_LOG_MAX = 0xFFFF_FFFF >> 2
 _BY_FD = (PseudoSrc.MAP_FD, PseudoSrc.MAP_VALUE)
 _BY_INDEX = (PseudoSrc.MAP_IDX, PseudoSrc.MAP_IDX_VALUE)
 _MIN_FUNC_INFO, _MIN_LINE_INFO, _MAX_RECORD = 8, 16, 252
@@ -89,13 +90,6 @@ def _fd_array(caller: BpfCaller, insns: list[Insn], address: int) -> list[Map]:
     return found
 
 
-def _btf(caller: BpfCaller, fd: int) -> Btf:
-    found = caller.fds.get(fd).object
-    if not isinstance(found, Btf):
-        raise KernelError(errno.EINVAL, f"descriptor {fd} is no BTF")
-    return found
-
-
 def _records(caller: BpfCaller, attr: Attr, at: int, least: int) -> list[bytes]:
     """Records of func_info or line_info, whose size is at `at`, address at `at + 4`, count at `at + 12`."""
     size, address, count = attr.u32(at), attr.u64(at + 4), attr.u32(at + 12)
@@ -137,7 +131,9 @@ def _spec(machine: Machine, caller: BpfCaller, attr: Attr) -> ProgSpec:
         raise KernelError(errno.EINVAL, f"no program type {kind}, or an offloaded one")
     name = object_name(attr.text(48, 16))
     insns = decode(caller.memory.read(attr.u64(8), 8 * count))
-    btf = _btf(caller, attr.s32(72)) if attr.u32(72) else None
+    btf = get_btf(caller, attr.s32(72)) if attr.u32(72) else None
+    if btf is not None and btf.name:
+        raise KernelError(errno.EACCES, "types of the kernel")
     attach = attr.u32(68)
     return ProgSpec(
         ProgType(kind),
@@ -158,45 +154,24 @@ def _spec(machine: Machine, caller: BpfCaller, attr: Attr) -> ProgSpec:
     )
 
 
-def _write_log(caller: BpfCaller, attr: Attr, log: str) -> None:
-    """Write the verifier's log as far as it fits, and its size. ENOSPC where it was cut."""
-    raw = log.encode(errors="replace")
-    size = attr.u32(28)
-    if attr.size >= 144:
-        caller.memory.write(attr.address + 140, struct.pack("<I", len(raw) + 1))
-    if not attr.u64(32):
-        return
-    kept = raw[: size - 1] if attr.u32(24) & _LOG_FIXED else raw[max(0, len(raw) - size + 1) :]
-    caller.memory.write(attr.u64(32), kept + b"\0")
-    if len(raw) >= size:
-        raise KernelError(errno.ENOSPC, "the log was cut")
-
-
 def prog_load(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
     """BPF_PROG_LOAD: a descriptor of a verified, compiled program. The log goes to log_buf."""
     attr.check_end(152)
-    level, size, buffer = attr.u32(24), attr.u32(28), attr.u64(32)
-    if level & ~_LOG_LEVELS or bool(size) != bool(buffer) or (buffer and not level) or size > _LOG_MAX:
-        raise KernelError(errno.EINVAL, "bad log")
+    log = CallerLog(attr.u32(24), attr.u32(28), attr.u64(32), 140)
+    log.check()
     spec = _spec(machine, caller, attr)
     try:
-        prog = load_prog(machine, spec, log_level=level & ~_LOG_FIXED or level >> 3, uid=caller.uid)
+        prog = load_prog(machine, spec, log_level=log.verbosity, uid=caller.uid)
     except VerifierError as error:
-        if level:
-            _write_log(caller, attr, error.log)
+        log.write(caller, attr, error.log)
         raise
-    if level:
-        _write_log(caller, attr, prog.log)
+    log.write(caller, attr, prog.log)
     return caller.fds.install(BpfFile(prog))
 
 
 def prog_get_next_id(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
     """BPF_PROG_GET_NEXT_ID: writes the least id above start_id. ENOENT after the last."""
-    attr.check_end(8)
-    if attr.u32(0) >= 2**31 - 1:
-        raise KernelError(errno.EINVAL)
-    caller.memory.write(attr.address + 4, struct.pack("<I", machine.progs.next_id(attr.u32(0))))
-    return 0
+    return write_next_id(caller, attr, machine.progs)
 
 
 def prog_get_fd_by_id(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
@@ -205,13 +180,32 @@ def prog_get_fd_by_id(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
     return caller.fds.install(BpfFile(machine.progs.get(attr.u32(0))))
 
 
-def btf_load(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
-    """BPF_BTF_LOAD: a descriptor of parsed type information. EINVAL, E2BIG."""
-    attr.check_end(40)
-    size = attr.u32(16)
-    if size > _MAX_BTF:
-        raise KernelError(errno.E2BIG, "BTF too large")
-    return caller.fds.install(BpfFile(Btf(caller.memory.read(attr.u64(0), size))))
+class StatsHold:
+    """Programs count their run time while there is one of these. `close`: the last descriptor is gone."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine: Machine | None = machine
+        self._count(machine, 1)
+
+    @staticmethod
+    def _count(machine: Machine, change: int) -> None:
+        at = machine.ctl + Ctl.STATS_ENABLED
+        with machine.lock:
+            poke64(at, peek64(at) + change)
+
+    def close(self) -> None:
+        """Count no longer on behalf of this one."""
+        machine, self._machine = self._machine, None
+        if machine is not None:
+            self._count(machine, -1)
+
+
+def enable_stats(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
+    """BPF_ENABLE_STATS (+0 type): a descriptor that keeps BPF_STATS_RUN_TIME enabled. EINVAL."""
+    attr.check_end(4)
+    if attr.u32(0) != _STATS_RUN_TIME:
+        raise KernelError(errno.EINVAL, "no such statistics")
+    return caller.fds.install(BpfFile(StatsHold(machine)))
 
 
 def _out(caller: BpfCaller, attr: Attr, data: bytes, size_at: int, address_at: int) -> bool:

@@ -2,12 +2,13 @@
 
 import ctypes
 import errno
+import os
 import struct
 from collections.abc import Iterator
 
 import pytest
 
-from engine.abi.bpf import Cmd, FuncId, MapType, ProgType
+from engine.abi.bpf import Cmd, FuncId, LinkType, MapType, ProgType
 from engine.errors import KernelError
 from engine.isa import decode
 from engine.machine import Machine
@@ -15,11 +16,13 @@ from engine.maps import Map, MapSpec, create_map
 from engine.perf import PerfEventAttr
 from engine.perf.kprobe import KprobeEvent
 from engine.probes.driver import Driver
-from engine.progs import Prog, load_prog
+from engine.progs import Prog, load_prog, run_prog
 from engine.progspec import ProgSpec
 from engine.syscall import BpfCaller, bpf
 from engine.syscall.caller import BpfFile
 from engine.syscall.linkcmds import Link
+from engine.syscall.progcmds import StatsHold
+from tests import kernel_oracle
 from tests.engine.helpers.kernel_helpers import call, insn
 
 PERF_EVENT = 41
@@ -130,3 +133,84 @@ def test_a_bound_map_lives_with_its_program(setup: Setup) -> None:
     assert prog.maps.count(bound) == 1
     assert setup.bpf(Cmd.PROG_BIND_MAP, struct.pack("<iiI", *fds, 1)) == -errno.EINVAL
     assert setup.bpf(Cmd.PROG_BIND_MAP, struct.pack("<iiI", fds[0], fds[0], 0)) == -errno.EINVAL
+
+
+def _info(
+    setup: Setup, fd: int, length: int = 64, *, room: int = 32, kind: str = "<16xQI"
+) -> tuple[int, bytes, bytes]:
+    """(result, struct bpf_link_info, the name)"""
+    name = ctypes.create_string_buffer(32)
+    given = struct.pack(kind, ctypes.addressof(name) if room else 0, room)
+    info = ctypes.create_string_buffer(given, 64)
+    attr = struct.pack("<iIQ", fd, length, ctypes.addressof(info))
+    return setup.bpf(Cmd.OBJ_GET_INFO_BY_FD, attr), info.raw, name.value
+
+
+def test_what_links_tell_about_themselves(setup: Setup) -> None:
+    prog = setup.counter(ProgType.KPROBE)
+    event = KprobeEvent(setup.machine, PerfEventAttr(6, 1), "do_syscall_64", 0, 0)
+    attr = struct.pack("<iiIIQ", setup.install(prog), setup.install(event), PERF_EVENT, 0, 100)
+    fd = setup.bpf(Cmd.LINK_CREATE, attr)
+    result, info, name = _info(setup, fd, kind="<24xQI")
+    link = setup.caller.fds.get(fd).object
+    assert isinstance(link, Link)
+    link_id = link.id
+    assert (result, name) == (0, b"do_syscall_64")
+    assert struct.unpack_from("<III", info) == (LinkType.PERF_EVENT, link_id, prog.id)
+    assert struct.unpack_from("<I12xIIQQQ", info, 16) == (4, 14, 0, event.probe.address, 0, 100)
+    again = setup.bpf(Cmd.LINK_GET_FD_BY_ID, struct.pack("<I", link_id))
+    assert setup.caller.fds.get(again).object is setup.caller.fds.get(fd).object
+    assert setup.bpf(Cmd.LINK_GET_FD_BY_ID, struct.pack("<I", link_id + 1)) == -errno.ENOENT
+    assert setup.bpf(Cmd.LINK_GET_NEXT_ID, struct.pack("<II", 0, 0)) == 0
+    assert setup.bpf(Cmd.LINK_GET_NEXT_ID, struct.pack("<II", link_id, 0)) == -errno.ENOENT
+    assert setup.bpf(Cmd.LINK_DETACH, struct.pack("<i", fd)) == -errno.EOPNOTSUPP
+    assert setup.bpf(Cmd.LINK_DETACH, struct.pack("<i", setup.install(prog))) == -errno.EINVAL
+    event.close()
+
+
+def test_raw_tracepoints_tell_what_the_kernels_do(setup: Setup) -> None:
+    if reason := kernel_oracle.kernel_unavailable():
+        pytest.skip(reason)
+    code, licence = insn(0xB7) + insn(0x95), ctypes.create_string_buffer(b"GPL")
+    insns = ctypes.create_string_buffer(code, len(code))
+    places = ctypes.addressof(insns), ctypes.addressof(licence)
+    raw = struct.pack("<IIQQ", ProgType.RAW_TRACEPOINT, 2, *places).ljust(128, b"\0")
+    name = ctypes.create_string_buffer(b"sys_enter")
+    answers = []
+    for call_ in (kernel_oracle.bpf, setup.bpf):
+        prog = call_(Cmd.PROG_LOAD, raw)
+        fd = call_(Cmd.RAW_TRACEPOINT_OPEN, struct.pack("<Qi4x", ctypes.addressof(name), prog))
+        assert min(prog, fd) > 0
+        for length, room in ((64, 32), (64, 4), (64, 0), (20, 32), (8, 32)):
+            out = ctypes.create_string_buffer(32)
+            given = struct.pack("<16xQI", ctypes.addressof(out) if room else 0, room)
+            info = ctypes.create_string_buffer(given, 64)
+            result = call_(Cmd.OBJ_GET_INFO_BY_FD, struct.pack("<iIQ", fd, length, ctypes.addressof(info)))
+            answers.append((result, out.raw, info.raw[:4], info.raw[12:16], info.raw[24:32]))
+        answers.append((call_(Cmd.LINK_DETACH, struct.pack("<i", fd)), b"", b"", b"", b""))
+        if call_ is kernel_oracle.bpf:
+            os.close(fd)
+            os.close(prog)
+    half = len(answers) // 2
+    assert answers[:half] == answers[half:]
+
+
+def test_run_time_is_counted_while_somebody_asks(setup: Setup) -> None:
+    prog = setup.counter(ProgType.RAW_TRACEPOINT)
+    env, ctx = setup.machine.new_env(), setup.machine.heap.alloc(64, 8)
+    assert setup.bpf(Cmd.ENABLE_STATS, struct.pack("<I", 1)) == -errno.EINVAL
+    run_prog(env, ctx, prog.address)
+    assert (prog.run_cnt, prog.run_time_ns) == (1, 0)
+    fds = [setup.bpf(Cmd.ENABLE_STATS, struct.pack("<I", 0)) for _ in range(2)]
+    holds = [setup.caller.fds.get(fd).object for fd in fds]
+    for hold in holds:
+        run_prog(env, ctx, prog.address)
+        counted = prog.run_time_ns
+        assert counted > 0
+        assert isinstance(hold, StatsHold)
+        hold.close()
+        hold.close()
+    run_prog(env, ctx, prog.address)
+    assert (prog.run_cnt, prog.run_time_ns) == (4, counted)
+    setup.machine.heap.free(ctx)
+    setup.machine.free_env(env)
