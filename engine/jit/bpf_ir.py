@@ -65,6 +65,8 @@ class Body:
         self._words.clear()
         self._halves.clear()
         self._pointers.clear()
+        self._dirty_words.clear()
+        self._dirty_pointers.clear()
         self.views = views
 
     def flush(self) -> None:

@@ -381,6 +381,13 @@ def test_maps_like_a_template_are_not_taken_for_it(machine: Machine) -> None:
     assert Unit(trusted(text, [other, outer]), HELPERS).call_map(4) is other
 
 
+@pytest.mark.parametrize("first", ["r7 = 5", "r0 = 5", "r7 = r1"])
+def test_what_an_exit_leaves_behind_is_not_in_the_next_block(env: int, engine: Engine, first: str) -> None:
+    text = f"r6 = 1\nif r1 > 0x5 goto more\n{first}\nr0 = 3\nexit\n"
+    text += "more: if r1 > 0x7 goto out\nr6 = 2\nout: r0 = r6\nexit"
+    assert [engine(trusted(text), value, env) for value in (5, 6, 8)] == [3, 2, 1]
+
+
 def test_dead_branches_are_left_out(env: int) -> None:
     program = trusted("if r1 == 0x5 goto dead\nr0 = 1\nexit\ndead: r0 = 2\nexit")
     program.aux[3].seen = program.aux[4].seen = False
