@@ -52,7 +52,7 @@ def interpreted(prog: Prog) -> Run:
     struct.pack_into("<QQQ", context, XdpMd.NATIVE_DATA, start, start + SIZE, start)
 
     def run(packet: bytes) -> bytes:
-        memory[:] = packet
+        ctypes.memmove(memory, packet, SIZE)
         assert interpreter.run(ctypes.addressof(context), 0) == _XDP_PASS
         return bytes(memory)
 

@@ -142,3 +142,44 @@ def test_the_kernel_prints_the_same(code: int) -> None:
             pytest.skip(f"this kernel does not know opcode {code:02x}")
         assert printed, log
         assert disasm(insn) == printed[1], log
+
+
+_CONTROL = """
+    r6 = r1
+    r7 = 0x1122334455667788
+    r8 = -1 ll
+    goto pc+0
+    gotol pc+0
+    may_goto pc+1
+    goto pc-2
+    r0 = *(u8 *)skb[14]
+    r0 = *(u16 *)skb[-4096]
+    r0 = *(u32 *)skb[0]
+    r7 = 0
+    r0 = *(u8 *)skb[r7 + 14]
+    r0 = *(u16 *)skb[r7 + -4096]
+    r0 = *(u32 *)skb[r7 + 0]
+    call bpf_ktime_get_ns
+    r1 = 0
+    call f
+    call bpf_get_prandom_u32
+    if w0 == 0x0 goto pc+2
+    if r0 s> 0xffffffff goto pc+1
+    if r0 & 0x7fffffff goto pc+0
+    r0 = 0
+    exit
+f:  r0 = r1
+    exit
+"""
+
+
+def test_the_kernel_prints_control_flow_the_same() -> None:
+    if reason := kernel_oracle.kernel_unavailable():
+        pytest.skip(reason)
+    insns = assemble(_CONTROL)
+    log = kernel_oracle.load(encode(insns)).log
+    printed = dict(re.findall(r"^(\d+): (\([0-9a-f]{2}\) [^;\n]*?) *(?:;.*)?$", log, re.M))
+    ours = {str(index): text for index, text in disasm_program(insns)}
+    assert printed, log
+    assert {index: ours[index] for index in printed} == printed
+    assert len(printed) == len(ours), log
