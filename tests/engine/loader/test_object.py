@@ -269,6 +269,16 @@ def test_values_of_rings_are_for_readers() -> None:
             errno.EINVAL,
             "invalid __ulong",
         ),
+        (
+            'extern struct { int x; } CONFIG_X __kconfig; SEC("xdp") int p(void *c) { return CONFIG_X.x; }',
+            errno.EOPNOTSUPP,
+            "'CONFIG_X': type is unsupported",
+        ),
+        (
+            'extern char CONFIG_X[100000] __kconfig; SEC("xdp") int p(void *c) { return CONFIG_X[3]; }',
+            errno.E2BIG,
+            "'CONFIG_X' of 100000 bytes is too big",
+        ),
         ('struct { int x; } ops SEC(".struct_ops.link") = { 1 };', errno.EOPNOTSUPP, "struct_ops"),
     ],
 )
