@@ -3,8 +3,9 @@
 import errno
 from typing import Protocol
 
+from bpffs.pidns import pid_for, pid_from
 from engine.errors import KernelError
-from engine.kernfs import TextFile
+from engine.kernfs import Caller, File, Handle, TextFile
 
 __all__ = ["Attacher", "procs_file"]
 
@@ -25,21 +26,40 @@ class Attacher(Protocol):
         """Attached processes by thread-group id."""
 
 
-def _store(attacher: Attacher, data: bytes) -> None:
-    """One write: one number, as in cgroup.procs."""
+def _store(attacher: Attacher, caller: Caller, data: bytes) -> None:
+    """One write: one number, as in cgroup.procs, and as whoever opened the file counts processes."""
     text = data.strip()
     detach = text.startswith(b"-")
     digits = text[1:] if detach else text
     if not digits.isdigit() or not 0 < int(digits) <= PID_MAX:
         raise KernelError(errno.EINVAL, f"not a process id: {text[:20]!r}")
-    (attacher.detach if detach else attacher.attach)(int(digits))
+    (attacher.detach if detach else attacher.attach)(pid_from(caller.tid, int(digits)))
 
 
-def procs_file(attacher: Attacher) -> TextFile:
-    """The file. It is slow: attaching waits for the tracer's thread."""
-    return TextFile(
-        0o644,
-        lambda: "".join(f"{pid}\n" for pid in sorted(attacher.pids())),
-        lambda data: _store(attacher, data),
-        slow=True,
-    )
+def _show(attacher: Attacher, caller: Caller) -> str:
+    """A line for each process that whoever opened the file can see."""
+    seen = (pid_for(caller.tid, pid) for pid in attacher.pids())
+    return "".join(f"{pid}\n" for pid in sorted(pid for pid in seen if pid is not None))
+
+
+class _Procs(File):
+    slow = True
+    """Attaching waits for the tracer's thread."""
+
+    def __init__(self, attacher: Attacher) -> None:
+        super().__init__(0o644)
+        self._attacher = attacher
+
+    def open(self, flags: int, caller: Caller) -> Handle:
+        """A handle that knows who asks."""
+        text = TextFile(
+            self.perm,
+            lambda: _show(self._attacher, caller),
+            lambda data: _store(self._attacher, caller, data),
+        )
+        return text.open(flags, caller)
+
+
+def procs_file(attacher: Attacher) -> File:
+    """The file."""
+    return _Procs(attacher)

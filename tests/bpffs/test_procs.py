@@ -9,6 +9,8 @@ from bpffs.procs import procs_file
 from engine.errors import KernelError
 from engine.kernfs import Caller
 
+ME = Caller(os.getpid())
+
 
 class Attached:
     """Notes what it is asked."""
@@ -29,7 +31,7 @@ class Attached:
 def test_attaching_listing_and_errors() -> None:
     attached = Attached()
     file = procs_file(attached)
-    handle = file.open(os.O_RDWR, Caller())
+    handle = file.open(os.O_RDWR, ME)
     assert handle.write(0, b"42\n") == 3
     assert handle.write(0, b" 7 ") == 3
     assert attached.asked == [("attach", 42), ("attach", 7)]
@@ -46,6 +48,6 @@ def test_attaching_listing_and_errors() -> None:
 def test_what_is_no_process_id_is_einval(data: bytes) -> None:
     attached = Attached()
     with pytest.raises(KernelError) as raised:
-        procs_file(attached).open(os.O_WRONLY, Caller()).write(0, data)
+        procs_file(attached).open(os.O_WRONLY, ME).write(0, data)
     assert raised.value.errno == errno.EINVAL
     assert attached.asked == []

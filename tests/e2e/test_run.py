@@ -99,6 +99,14 @@ def test_attach_detach_and_errors(mounted: Shell) -> None:
         assert reason in outcome.err, (text, outcome)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a pid namespace")
+def test_process_ids_count_in_the_pid_namespace_of_the_writer(mounted: Shell) -> None:
+    assert mounted.ok("unshare -pf sh -c 'echo $$ > $M/procs; cat $M/procs | head -1'") == "1\n"
+    assert (
+        mounted.ok(f"unshare -pf sh -c '{RUN} cat /proc/self/status' | grep -c '^TracerPid:.[1-9]'") == "1\n"
+    )
+
+
 def test_the_daemon_itself_cannot_be_attached(mounted: Shell) -> None:
     outcome = mounted(f"echo {mounted.daemon} > $M/procs")
     assert outcome.status == 1
