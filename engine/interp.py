@@ -311,8 +311,19 @@ class Interpreter:
         poke64(counter, peek64(counter) + 1)
         known = self._programs.get(program)
         if known is not None:
-            return known.run(context, self._env)
+            return known._anew().run(context, self._env)
         return int(_PROGRAM(peek64(program))(_word(context), self._env)) & _U64
+
+    def _anew(self) -> "Interpreter":
+        """One that runs the same program while this one is still at it: programs may tail-call themselves."""
+        return Interpreter(
+            self._verified,
+            self._helpers,
+            memory=self._memory,
+            trace=self._trace,
+            programs=self._programs,
+            limit=self._limit,
+        )
 
     def _callback(self, start: int) -> int:
         """Native address of subprogram `start`, for helpers that call back."""
