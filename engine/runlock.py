@@ -5,29 +5,19 @@ the kernel. Reentrant use is the caller's error: a handler runs with the lock of
 """
 
 from engine.env import RUN_LOCK_STRIDE, Ctl, Env
-from engine.jit.lang import c_call, cas32, native, pause, store_release32, u32, u64
+from engine.jit.lang import native, u32, u64
+from engine.spin import spin_lock, spin_unlock
 
 __all__ = ["run_lock", "run_unlock"]
-
-_SPINS = 64
 
 
 @native
 def run_lock(env: int) -> int:
     """Take the run lock of the environment's CPU."""
-    lock = u64(u64(env + Env.CTL) + Ctl.RUN_LOCKS) + u32(env + Env.CPU) * RUN_LOCK_STRIDE
-    spins = 0
-    while cas32(lock, 0, 1) != 0:
-        spins += 1
-        if spins & (_SPINS - 1):
-            pause()
-        else:
-            c_call("sched_yield")
-    return 0
+    return spin_lock(u64(u64(env + Env.CTL) + Ctl.RUN_LOCKS) + u32(env + Env.CPU) * RUN_LOCK_STRIDE)
 
 
 @native(inline=True)
 def run_unlock(env: int) -> int:
     """Release the run lock of the environment's CPU."""
-    store_release32(u64(u64(env + Env.CTL) + Ctl.RUN_LOCKS) + u32(env + Env.CPU) * RUN_LOCK_STRIDE, 0)
-    return 0
+    return spin_unlock(u64(u64(env + Env.CTL) + Ctl.RUN_LOCKS) + u32(env + Env.CPU) * RUN_LOCK_STRIDE)

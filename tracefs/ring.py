@@ -2,12 +2,10 @@
 
 from engine.jit.lang import (
     c_call,
-    cas32,
     load_acquire32,
     local,
     memcpy,
     native,
-    pause,
     put32,
     put64,
     u32,
@@ -17,6 +15,7 @@ from engine.jit.lang import (
     urem,
     xchg32,
 )
+from engine.spin import spin_lock
 from tracefs.ring_layout import (
     BUF_PAGE_SIZE,
     DELTA_BITS,
@@ -24,6 +23,7 @@ from tracefs.ring_layout import (
     PAGE_HEADER,
     RING_SIZE,
     SUBBUF,
+    TYPE_LEN_PADDING,
     TYPE_LEN_TIME_EXTEND,
     Buf,
     Meta,
@@ -32,7 +32,6 @@ from tracefs.ring_layout import (
 
 __all__ = ["buffer_wake", "page_of", "ring_lock", "ring_of", "ring_put", "ring_unlock", "ring_write"]
 
-_SPINS = 63
 _EBADF = -9
 _E2BIG = -7
 
@@ -46,14 +45,7 @@ def ring_of(buffer: int, cpu: int) -> int:
 @native
 def ring_lock(ring: int) -> int:
     """Take a ring's lock."""
-    spins = 0
-    while cas32(ring + Ring.LOCK, 0, 1) != 0:
-        spins += 1
-        if spins & _SPINS:
-            pause()
-        else:
-            c_call("sched_yield")
-    return 0
+    return spin_lock(ring + Ring.LOCK)
 
 
 @native(inline=True)
@@ -103,6 +95,22 @@ def next_page(ring: int, overwrite: int) -> int:
 
 
 @native
+def fill_page(ring: int, page: int) -> int:
+    """Fill the rest of a sub-buffer, where nothing more will be written, with padding if it has room for it.
+
+    Padding counts among the bytes of the ring until it is passed (`rb_reset_tail`).
+    """
+    commit = u64(page + 8)
+    rest = BUF_PAGE_SIZE - commit
+    if rest >= 8:
+        put32(page + PAGE_HEADER + commit, TYPE_LEN_PADDING | 1 << 5)
+        put32(page + PAGE_HEADER + commit + 4, rest - 4)
+        put64(page + 8, BUF_PAGE_SIZE)
+        put64(ring + Ring.BYTES, u64(ring + Ring.BYTES) + rest)
+    return 0
+
+
+@native
 def ring_insert(ring: int, overwrite: int, time: int, data: int, length: int) -> int:
     """Add an event of `length` bytes; the lock is held. 0, or -EBADF when there is no room for it."""
     size = (length + 4 + 3) & ~3
@@ -118,6 +126,7 @@ def ring_insert(ring: int, overwrite: int, time: int, data: int, length: int) ->
     delta = time - last
     extend = 8 if delta >> DELTA_BITS else 0
     if commit != 0 and commit + extend + size > BUF_PAGE_SIZE:
+        fill_page(ring, page)
         page = next_page(ring, overwrite)
         if page == 0:
             put64(ring + Ring.DROPPED, u64(ring + Ring.DROPPED) + 1)

@@ -6,8 +6,8 @@ from engine.helpers.progtypes import TRACING
 from engine.helpers.proto import Arg, Proto, Ret
 from engine.helpers.registry import helper
 from engine.jit.lang import c_call, local, native, put64, u32, u64
-from engine.maps.spin import spin_lock as lock_word
-from engine.maps.spin import spin_unlock as unlock_word
+from engine.spin import spin_lock as lock_word
+from engine.spin import spin_unlock as unlock_word
 
 __all__ = [
     "get_attach_cookie",

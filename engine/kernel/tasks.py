@@ -9,22 +9,20 @@ when it is gone. `Env.TASK` holds the kernel alias of the slot, which is the add
 from engine.env import TASK_COMM_LEN, Ctl, Env, peek64, poke64
 from engine.jit.lang import (
     atomic_add64,
-    cas32,
     load_acquire64,
     memcmp,
     memcpy,
     memset,
     native,
-    pause,
     put32,
     put64,
-    store_release32,
     u32,
     u64,
 )
 from engine.kernel.layout import ALIAS, SLOT_SIZE, Slot, Task
 from engine.memory import Heap
 from engine.probes.layout import INSTANCE_SIZE, Instance, Rec
+from engine.spin import spin_lock, spin_unlock
 
 __all__ = [
     "TaskAllocator",
@@ -55,8 +53,7 @@ def current_slot(env: int) -> int:
 @native
 def _take(state: int) -> int:
     """A slot, its head zeroed; 0 when the arena is full."""
-    while cas32(state, 0, 1) != 0:
-        pause()
+    spin_lock(state)
     slot = u64(state + _FREE)
     if slot != 0:
         put64(state + _FREE, u64(slot + Slot.FREE_LINK))
@@ -65,7 +62,7 @@ def _take(state: int) -> int:
         put64(state + _NEXT, slot + SLOT_SIZE)
     if slot != 0:
         put64(state + _COUNT, u64(state + _COUNT) + 1)
-    store_release32(state, 0)
+    spin_unlock(state)
     return slot
 
 
@@ -119,12 +116,11 @@ def task_free(ctl: int, task: int) -> int:
     slot = task - ALIAS
     drop_instances(slot)
     state = u64(ctl + Ctl.TASKS)
-    while cas32(state, 0, 1) != 0:
-        pause()
+    spin_lock(state)
     put64(slot + Slot.FREE_LINK, u64(state + _FREE))
     put64(state + _FREE, slot)
     put64(state + _COUNT, u64(state + _COUNT) - 1)
-    store_release32(state, 0)
+    spin_unlock(state)
     return 0
 
 

@@ -24,7 +24,7 @@ from engine.jit.lang import (
 )
 from engine.maps.keys import keys_equal
 from engine.maps.pool import Elem
-from engine.maps.spin import relax
+from engine.spin import relax
 
 __all__ = [
     "BUCKETS_PER_PAGE_SHIFT",

@@ -23,8 +23,8 @@ from engine.maps.lpm_ops import (
 )
 from engine.maps.pool import Pool
 from engine.maps.spec import ACCESS_FLAGS, KMALLOC_MAX_SIZE, MapSpec, refuse_flags, refuse_unless
-from engine.maps.spin import spin_lock, spin_unlock
 from engine.memory import Region, round_up
+from engine.spin import spin_lock, spin_unlock
 
 __all__ = ["LpmTrieMap"]
 

@@ -30,7 +30,7 @@ from engine.jit.lang import (
 )
 from engine.maps.header import MapHdr
 from engine.maps.pool import pool_give, pool_take
-from engine.maps.spin import relax, spin_lock, spin_unlock
+from engine.spin import relax, spin_lock, spin_unlock
 
 __all__ = [
     "NO_VALUE",

@@ -26,7 +26,7 @@ from engine.jit.lang import (
     xchg64,
 )
 from engine.maps.header import MapHdr
-from engine.maps.spin import relax
+from engine.spin import relax
 
 __all__ = ["NR_SPARES", "Elem", "Pool", "pool_give", "pool_take", "spare_give", "spare_take"]
 

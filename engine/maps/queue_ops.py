@@ -9,7 +9,7 @@ from enum import IntEnum
 from engine.abi.bpf import UpdateFlag
 from engine.jit.lang import memcpy, memset, native, put32, u32, u64, ugt
 from engine.maps.header import MapHdr
-from engine.maps.spin import spin_lock, spin_unlock
+from engine.spin import spin_lock, spin_unlock
 
 __all__ = [
     "QueueHdr",

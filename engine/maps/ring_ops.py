@@ -29,8 +29,8 @@ from engine.jit.lang import (
     xchg32,
 )
 from engine.maps.header import MapHdr
-from engine.maps.spin import spin_lock, spin_unlock
 from engine.memory import PAGE_SIZE
+from engine.spin import spin_lock, spin_unlock
 
 __all__ = ["RingFlag", "RingHdr", "ring_commit", "ring_output", "ring_query", "ring_reserve"]
 

@@ -2,7 +2,7 @@
 
 from engine.jit.lang import memcpy, memset, native, put32, u32
 from engine.maps.header import NO_LOCK, MapHdr
-from engine.maps.spin import spin_lock, spin_unlock
+from engine.spin import spin_lock, spin_unlock
 
 __all__ = ["copy_around", "copy_value", "init_value", "read_locked", "update_locked"]
 

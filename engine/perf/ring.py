@@ -26,7 +26,7 @@ from engine.jit.lang import (
     u64,
     ugt,
 )
-from engine.maps.spin import spin_lock, spin_unlock
+from engine.spin import spin_lock, spin_unlock
 
 __all__ = ["PERF_HDR_SIZE", "MmapPage", "PerfHdr", "RecordType", "SampleType", "perf_output"]
 

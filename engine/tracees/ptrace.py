@@ -18,6 +18,7 @@ __all__ = [
     "USER_REGS_SIZE",
     "Errno",
     "Event",
+    "Futex",
     "Info",
     "InfoOp",
     "Option",
@@ -106,11 +107,19 @@ class Sys(IntEnum):
     WAIT4 = 61
     PTRACE = 101
     PRCTL = 157
+    FUTEX = 202
     EXIT_GROUP = 231
     CLONE3 = 435
     TIMER_CREATE = 222
     TIMER_SETTIME = 223
     TIMER_DELETE = 226
+
+
+class Futex(IntEnum):
+    """Operations of futex(2) on memory that only this process uses (include/uapi/linux/futex.h)."""
+
+    WAIT_PRIVATE = 128
+    WAKE_PRIVATE = 129
 
 
 class Errno(IntEnum):

@@ -93,8 +93,8 @@ class St(IntEnum):
     BATCH_IN = 184
     """u64, stops handled one by one so far."""
     PLACEMENT = 192
-    """96 bytes, see `placement`."""
-    UREGS = PLACEMENT + 96
+    """120 bytes, see `placement`."""
+    UREGS = PLACEMENT + 120
     """struct user_regs_struct of the stop."""
     INFO = UREGS + USER_REGS_SIZE
     """struct ptrace_syscall_info of the stop."""

@@ -23,7 +23,8 @@ from engine.tracees.attach import attach_process, detach_all, detach_process, li
 from engine.tracees.doorbell import create_timer, delete_timer, keep_stops_quiet, listen_for_doorbell
 from engine.tracees.handlers import PROBES, Handlers
 from engine.tracees.loop import ring, trace_loop
-from engine.tracees.placement import MASK_SIZE, Place
+from engine.tracees.placement import MASK_SIZE, NO_FD, Place
+from engine.tracees.rescue import end_watch, to_ordinary, watch_tracer
 from engine.tracees.restart import IDENTITY_CALLS, RESTARTABLE, RESTARTABLE32, bitmap
 from engine.tracees.state import INDEX_SLOTS, MAX_THREADS, REC_SIZE, ST_SIZE, Flag, Reason, Rec, St
 from engine.tracees.threads import find
@@ -38,8 +39,38 @@ _RING = struct.pack("qqqq", 0, 1_000_000, 0, 1)
 _COUNTERS = (St.STOPS, St.EVENTS, St.INTERRUPTS, St.RESTARTS, St.UNTRACKED, St.EXITS, St.ERRORS, St.LIVE)
 
 
-def _try_yielding() -> bool:
-    """Whether this process may take SCHED_IDLE and come back; tried in a thread that is thrown away."""
+def _open(path: str) -> int:
+    """A file of /proc to read again and again; NO_FD where kernel or container have none."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return NO_FD
+
+
+def _open_autogroup() -> tuple[int, bytes]:
+    """The autogroup of the daemon to change its nice value, and the value it has.
+
+    NO_FD where that may not change as often as it takes (kernels want CAP_SYS_ADMIN for that), or in a
+    session of somebody else, who would be changed with it.
+    """
+    if os.getsid(0) != os.getpid():
+        return NO_FD, b""
+    try:
+        fd = os.open("/proc/self/autogroup", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return NO_FD, b""
+    try:
+        own = os.read(fd, 64).split()[-1]
+        for value in (own, b"-20", own):
+            os.write(fd, value)
+    except (OSError, IndexError):
+        os.close(fd)
+        return NO_FD, b""
+    return fd, own
+
+
+def _may_yield() -> bool:
+    """Whether a thread of this process may take SCHED_IDLE and come back; one tries, and is thrown away."""
     outcome: list[bool] = []
 
     def attempt() -> None:
@@ -69,12 +100,13 @@ class Tracer:
         self._lock = threading.Lock()
         self._running = False
         self._thread: threading.Thread | None = None
+        self._rescuer = threading.Thread(target=watch_tracer, args=(self._st,), name="rescuer", daemon=True)
 
     def start(self) -> None:
         """Compile the native loop, start the tracer thread. KernelError when there is no timer left."""
         handlers = self._handlers
         compile_native([handlers.wanted, handlers.enter, handlers.exit])
-        compile_native([trace_loop, ring])
+        compile_native([trace_loop, ring, watch_tracer])
         self._fill_state()
         keep_stops_quiet()
         self._machine.probes.on_change.append(self.rearm)
@@ -82,6 +114,7 @@ class Tracer:
         self._thread = threading.Thread(target=self._main, args=(ready,), name="tracer", daemon=True)
         self._thread.start()
         ready.result()
+        self._rescuer.start()
 
     def _fill_state(self) -> None:
         st, handlers = self._st, self._handlers
@@ -92,7 +125,7 @@ class Tracer:
         poke64(st + St.WANTED, handlers.wanted.address)
         poke64(st + St.ENTER, handlers.enter.address)
         poke64(st + St.EXIT, handlers.exit.address)
-        poke32(st + Place.MAY_YIELD, int(_try_yielding()))
+        poke32(st + Place.MAY_YIELD, int(_may_yield()))
         for offset, data in (
             (St.RING_SPEC, _RING),
             (St.RESTARTABLE, bitmap(RESTARTABLE)),
@@ -159,6 +192,11 @@ class Tracer:
         st = self._st
         home = sum(1 << cpu for cpu in os.sched_getaffinity(0) if cpu < MASK_SIZE * 8)
         ctypes.memmove(st + Place.HOME, home.to_bytes(MASK_SIZE, "little"), MASK_SIZE)
+        poke32(st + Place.LOAD_FD, _open("/proc/loadavg"))
+        poke32(st + Place.DELAY_FD, _open("/proc/thread-self/schedstat"))
+        autogroup, nice = _open_autogroup()
+        poke32(st + Place.AUTOGROUP_FD, autogroup)
+        ctypes.memmove(st + Place.NICE, nice.ljust(3), 3)
         poke32(st + Place.POLICY, os.sched_getscheduler(0))
 
     # Other threads
@@ -171,6 +209,7 @@ class Tracer:
                 raise KernelError(errno.ESRCH, "the tracer is not running")
             self._jobs.put((action, answer))
             xchg32(self._st + St.COMMANDS, 1)
+            to_ordinary(self._st)
             ring(self._st)
         answer.result()
 
@@ -250,6 +289,11 @@ class Tracer:
             time.sleep(0.002)
         self._ask(self._end)
         thread.join()
+        end_watch(self._st)
+        self._rescuer.join()
+        for fd in (Place.LOAD_FD, Place.DELAY_FD, Place.AUTOGROUP_FD):
+            if (number := peek32(self._st + fd)) != NO_FD:
+                os.close(number)
         self._machine.probes.on_change.remove(self.rearm)
         with self._lock:
             self._machine.free_env(peek64(self._st + St.ENV))

@@ -5,15 +5,18 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from engine.env import peek32, poke32, poke64
+from engine.env import peek32, peek64, poke32, poke64
 from engine.machine import Machine
 from engine.memory import Region
-from engine.tracees.placement import MASK_SIZE, Place, Regime, go_home, note_stop
+from engine.tracees.placement import MASK_SIZE, NO_FD, Place, Regime, be_urgent, go_home, note_stop
+from engine.tracees.rescue import end_watch, watch_tracer
 from engine.tracees.state import INDEX_SLOTS, MAX_THREADS, REC_SIZE, ST_SIZE, Rec, St
 from engine.tracees.threads import insert
+from tests.engine.tracees.conftest import until
 
 WINDOW = 64
 NO_RSEQ = 1
@@ -33,6 +36,8 @@ def st() -> Iterator[int]:
     home = sum(1 << cpu for cpu in os.sched_getaffinity(0)).to_bytes(MASK_SIZE, "little")
     ctypes.memmove(state + Place.HOME, home, MASK_SIZE)
     poke32(state + Place.POLICY, os.sched_getscheduler(0))
+    for fd in (Place.LOAD_FD, Place.DELAY_FD, Place.AUTOGROUP_FD):
+        poke32(state + fd, NO_FD)
     yield state
     region.close()
     machine.close()
@@ -91,22 +96,137 @@ def test_beside_one_and_home_again(st: int, sleeper: int) -> None:
     in_a_thread(check)
 
 
-def test_yielding(st: int, sleeper: int) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root may leave SCHED_IDLE again")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may leave SCHED_IDLE")
+
+
+@pytest.fixture
+def load(st: int, tmp_path: Path) -> Iterator[Callable[[int], None]]:
+    """Sets how many threads run, as the tracer sees it in /proc/loadavg."""
+    path = tmp_path / "loadavg"
+    path.touch()
+
+    def running(count: int) -> None:
+        path.write_text(f"0.52 0.58 0.59 {count}/797 4221")
+
+    with path.open("rb") as file:
+        poke32(st + Place.LOAD_FD, file.fileno())
+        yield running
+
+
+@pytest.fixture
+def nice(st: int, tmp_path: Path) -> Iterator[Callable[[], str]]:
+    """Takes what was written to the autogroup's file since the last look; its own value is 3."""
+    path = tmp_path / "autogroup"
+    ctypes.memmove(st + Place.NICE, b"3  ", 3)
+    with path.open("w+b", buffering=0) as file:
+
+        def written() -> str:
+            file.seek(0)
+            text = file.read().decode()
+            file.truncate(0)
+            file.seek(0)
+            return text
+
+        poke32(st + Place.AUTOGROUP_FD, file.fileno())
+        yield written
+
+
+def placed(st: int) -> tuple[Regime, int]:
+    """Regime and policy of this thread."""
+    return Regime(peek32(st + Place.REGIME)), os.sched_getscheduler(0)
+
+
+@needs_root
+def test_alone_it_yields_beside_others_it_is_urgent(
+    st: int, sleeper: int, load: Callable[[int], None], nice: Callable[[], str]
+) -> None:
     known(st, sleeper)
     poke32(st + Place.MAY_YIELD, 1)
     policy = os.sched_getscheduler(0)
 
-    def check() -> None:
-        for _ in range(3 * WINDOW):
+    def stops(windows: int) -> tuple[Regime, int]:
+        # However busy this machine is, windows do not count as slow.
+        for _ in range(windows * WINDOW):
+            poke64(st + Place.BESIDE_NS, 1 << 60)
             note_stop(st, sleeper)
-        regime = peek32(st + Place.REGIME)
-        assert (regime, os.sched_getscheduler(0)) == (Regime.YIELDING, os.SCHED_IDLE)
+        return placed(st)
+
+    def check() -> None:
+        for running in (2, 11):
+            load(running)
+            assert stops(3) == (Regime.BESIDE, policy)
+            assert nice() == "-20"
+            load(1)
+            assert stops(1) == (Regime.YIELDING, os.SCHED_IDLE)
+            assert nice() == "3  "
+        load(3)
+        assert stops(1) == (Regime.BESIDE, policy)
+        assert nice() == "-20"
+        assert stops(2) == (Regime.BESIDE, policy)
+        assert nice() == ""
         go_home(st)
-        assert peek32(st + Place.REGIME) == Regime.ROAMING
-        assert os.sched_getscheduler(0) == policy
+        assert nice() == "3  "
+        assert placed(st) == (Regime.ROAMING, policy)
         assert os.sched_getaffinity(0) == os.sched_getaffinity(os.getpid())
+
+    in_a_thread(check)
+
+
+@needs_root
+@pytest.mark.parametrize("starved", [True, False])
+def test_a_slow_window_backs_off_when_it_was_for_want_of_a_cpu(
+    st: int, sleeper: int, load: Callable[[int], None], starved: bool, tmp_path: Path
+) -> None:
+    known(st, sleeper)
+    poke32(st + Place.MAY_YIELD, 1)
+    load(1)
+    delays = tmp_path / "schedstat"
+    delays.write_text("123 456 7\n")
+
+    def check() -> None:
+        while placed(st)[0] != Regime.YIELDING:
+            poke64(st + Place.BESIDE_NS, 1 << 60)
+            note_stop(st, sleeper)
+        assert peek64(st + Place.DELAY_NS) == 456
+        delays.write_text(f"123 {456 + starved * 10_000_000} 8\n")
+        poke64(st + Place.BESIDE_NS, 1_000_000)
+        poke64(st + Place.WINDOW_NS, peek64(st + Place.WINDOW_NS) - 5_000_000)
+        note_stop(st, sleeper)
+        assert placed(st)[0] == Regime.BESIDE
+        assert bool(peek64(st + Place.RETRY_NS)) == starved
+
+    with delays.open("rb") as file:
+        poke32(st + Place.DELAY_FD, file.fileno())
+        in_a_thread(check)
+
+
+def test_urgency_ends_when_stops_cease(st: int, nice: Callable[[], str]) -> None:
+    rescuer = threading.Thread(target=watch_tracer, args=(st,))
+    rescuer.start()
+    be_urgent(st, 1)
+    be_urgent(st, 1)
+    assert nice() == "-20"
+    written: list[str] = []
+    assert until(lambda: bool(written.append(nice()) or "".join(written)))
+    assert "".join(written) == "3  "
+    end_watch(st)
+    rescuer.join()
+
+
+@needs_root
+def test_a_yielding_thread_without_progress_is_rescued(st: int) -> None:
+    policy = os.sched_getscheduler(0)
+
+    def check() -> None:
+        poke64(st + St.TRACER, threading.get_native_id())
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        poke32(st + Place.REGIME, Regime.YIELDING)
+        rescuer = threading.Thread(target=watch_tracer, args=(st,))
+        rescuer.start()
+        assert until(lambda: os.sched_getscheduler(0) == policy)
+        assert peek64(st + Place.RESCUES) >= 1
+        end_watch(st)
+        rescuer.join()
 
     in_a_thread(check)
 

@@ -5,7 +5,11 @@ from engine.jit.lang import c_call, cas32, native, pause, store_release32, u32
 __all__ = ["relax", "spin_lock", "spin_unlock"]
 
 _SPINS = 127
-"""Tries between two sched_yield(2): the holder may have been preempted."""
+"""Tries between two rests: the holder may have been preempted."""
+_YIELDS = 1023
+"""Tries after which a rest is a sleep: sched_yield(2) of a real-time thread, or beside a holder of policy
+SCHED_IDLE, does not bring the holder back."""
+_SLEEP_US = 20
 
 
 @native
@@ -13,6 +17,8 @@ def relax(spins: int) -> int:
     """Wait a little before try number `spins`."""
     if spins & _SPINS:
         pause()
+    elif spins > _YIELDS:
+        c_call("usleep", _SLEEP_US)
     else:
         c_call("sched_yield")
     return 0
@@ -30,7 +36,7 @@ def _spin_lock_slow(lock: int) -> int:
 
 @native(inline=True)
 def spin_lock(lock: int) -> int:
-    """Take the u32 at `lock`. It is held for a few instructions only."""
+    """Take the u32 at `lock`, which is held for few instructions, but for run locks."""
     if cas32(lock, 0, 1) != 0:
         _spin_lock_slow(lock)
     return 0
