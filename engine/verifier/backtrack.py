@@ -111,9 +111,9 @@ def step_back(env: Env, idx: int, subseq_idx: int, entry: Hist | None, masks: Ma
         _back_store(insn, row, entry, masks)
     elif cls in (Class.JMP, Class.JMP32):
         _back_jump(env, idx, subseq_idx, entry, masks)
-    elif masks.wants(insn.dst if row.form is Form.LD_IMM64 else 0):
-        if insn.code & 0xE0 in (Mode.ABS, Mode.IND):
-            raise Lost
+    elif insn.code & 0xE0 in (Mode.ABS, Mode.IND):
+        _back_packet_load(idx, subseq_idx, masks)
+    elif masks.wants(insn.dst):
         masks.drop(1 << insn.dst)
     _sync_linked(entry, masks)
 
@@ -150,6 +150,18 @@ def _back_store(insn: Insn, row: Opcode, entry: Hist | None, masks: Masks) -> No
         masks.slots[frame] &= ~(1 << slot)
         if row.reg:
             masks.want(insn.src)
+
+
+def _back_packet_load(idx: int, subseq_idx: int, masks: Masks) -> None:
+    """A load from the packet: of its result nothing is known; where it ended a function, that gave 0."""
+    if subseq_idx - idx == 1:
+        if masks.wants(0):
+            raise Lost
+        return
+    masks.drop(1)
+    if masks.regs[masks.frame] & _ARGS or masks.frame + 1 >= MAX_CALL_FRAMES:
+        raise Lost
+    masks.frame += 1
 
 
 def _back_jump(env: Env, idx: int, subseq_idx: int, entry: Hist | None, masks: Masks) -> None:
@@ -204,4 +216,6 @@ def _back_call(env: Env, idx: int, subseq_idx: int, masks: Masks) -> None:
     if masks.regs[masks.frame] & _ARGS:
         raise Lost
     if insn.src == 0 and insn.imm == FuncId.tail_call and subseq_idx - idx != 1:
-        raise Lost
+        if masks.frame + 1 >= MAX_CALL_FRAMES:
+            raise Lost
+        masks.frame += 1

@@ -9,6 +9,7 @@ from engine.helpers.proto import Arg, Proto, Ret
 from engine.isa import helper_name
 from engine.verifier.args import CallMeta, check_arg
 from engine.verifier.bounds import UNKNOWN, Bounds, sync, unsigned_range
+from engine.verifier.effects import CHANGES_PACKET
 from engine.verifier.env import Env
 from engine.verifier.formats import format_is_valid
 from engine.verifier.funcs import push_callback
@@ -37,25 +38,6 @@ __all__ = ["check_leaks", "do_helper_call"]
 
 _MAX_ERRNO = 4095
 _ENOTSUPP = 524
-_CHANGES_PACKET = frozenset(
-    {
-        FuncId.skb_vlan_push,
-        FuncId.skb_vlan_pop,
-        FuncId.skb_store_bytes,
-        FuncId.skb_change_proto,
-        FuncId.skb_change_head,
-        FuncId.skb_change_tail,
-        FuncId.skb_pull_data,
-        FuncId.skb_adjust_room,
-        FuncId.clone_redirect,
-        FuncId.l3_csum_replace,
-        FuncId.l4_csum_replace,
-        FuncId.xdp_adjust_head,
-        FuncId.xdp_adjust_meta,
-        FuncId.xdp_adjust_tail,
-        FuncId.tail_call,
-    }
-)
 _MAP_WRITERS = frozenset(
     {
         FuncId.map_update_elem,
@@ -126,7 +108,7 @@ def do_helper_call(env: Env, number: int) -> None:
         env.regs[regno] = NOT_INIT
     env.scratched_regs |= 1
     env.regs[0] = _result(env, proto, meta)
-    if number in _CHANGES_PACKET:
+    if number in CHANGES_PACKET:
         invalidate_packets(env.state)
 
 

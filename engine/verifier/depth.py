@@ -3,7 +3,8 @@
 import errno
 
 from engine.abi.bpf import ProgType
-from engine.isa import LD_IMM64, STACK_SIZE, PseudoSrc
+from engine.isa import STACK_SIZE
+from engine.verifier.effects import callees
 from engine.verifier.env import MAX_CALL_FRAMES, Env
 
 __all__ = ["check_stack_depth"]
@@ -15,29 +16,12 @@ _PRIVATE_TYPES = frozenset(
 )
 
 
-def _callees(env: Env, number: int) -> list[int]:
-    """Functions that a function calls, or hands to a helper as a callback."""
-    subprog = env.subprogs[number]
-    found = set()
-    i = subprog.start
-    while i < subprog.end:
-        insn = env.insns[i]
-        if insn.code == LD_IMM64:
-            if insn.src == PseudoSrc.FUNC:
-                found.add(env.subprog_at[i + insn.imm + 1])
-            i += 1
-        elif insn.code == 0x85 and insn.src == PseudoSrc.CALL:
-            found.add(env.subprog_at[i + insn.imm + 1])
-        i += 1
-    return sorted(found)
-
-
 class _Depths:
     """The walk over the call graph."""
 
     def __init__(self, env: Env) -> None:
         self.env = env
-        self.callees = [_callees(env, number) for number in range(len(env.subprogs))]
+        self.callees = [callees(env, number) for number in range(len(env.subprogs))]
         self.best: dict[tuple[int, int], int] = {}
         self.private = env.spec.type in _PRIVATE_TYPES
 

@@ -6,6 +6,7 @@ from engine.abi.bpf import FuncId
 from engine.progspec import MapLike
 from engine.verifier.bounds import UNKNOWN
 from engine.verifier.env import MAX_CALL_FRAMES, Env, push_branch
+from engine.verifier.packets import invalidate_packets
 from engine.verifier.precision import mark_chain_precision
 from engine.verifier.regs import (
     NOT_INIT,
@@ -18,7 +19,7 @@ from engine.verifier.regs import (
 from engine.verifier.state import Frame, Slot, State
 from engine.verifier.trace import print_state
 
-__all__ = ["do_subprog_call", "leave_frame", "push_callback"]
+__all__ = ["do_subprog_call", "leave_by_failed_load", "leave_by_tail_call", "leave_frame", "push_callback"]
 
 
 def _enter(env: Env, state: State, subprog: int) -> Frame:
@@ -50,6 +51,8 @@ def do_subprog_call(env: Env, target: int) -> int:
         if env.logging:
             env.say(f"Func#{number} ('{subprog.name}') is global and assumed valid.")
         env.global_calls.add(number)
+        if subprog.changes_packet:
+            invalidate_packets(state)
         _clear_caller_saved(caller.regs)
         env.regs[0] = UNKNOWN_SCALAR
         env.touch(0)
@@ -89,6 +92,27 @@ def push_callback(env: Env, helper: int, subprog: int | None, target: MapLike | 
     other.callback_unroll_depth += 1
     other.frames[-2].callback_depth += 1
     caller.callback_depth = 0
+
+
+def leave_by_tail_call(env: Env) -> int:
+    """A tail call in a function: when it succeeds, another program's end is this function's, with any result
+    and a changed packet; when it fails, the function goes on, which is put aside. The next instruction."""
+    push_branch(env, env.insn_idx + 1, env.insn_idx)
+    invalidate_packets(env.state)
+    env.write_reg(0, UNKNOWN_SCALAR)
+    return leave_frame(env)
+
+
+def leave_by_failed_load(env: Env) -> int:
+    """LD_ABS or LD_IND in a function: outside of the packet it ends the function with 0; where it does not,
+    the function goes on, which is put aside. The next instruction.
+
+    Linux 6.18 overlooks that way out (`bpf_gen_ld_abs`, net/core/filter.c, makes it): a caller that relies on
+    another result than 0 is accepted there and must not be here.
+    """
+    push_branch(env, env.insn_idx + 1, env.insn_idx)
+    env.write_reg(0, ZERO)
+    return leave_frame(env)
 
 
 def leave_frame(env: Env) -> int:

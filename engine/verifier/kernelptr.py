@@ -8,16 +8,16 @@ import errno
 
 from engine.abi.bpf import AttachType, ProgType
 from engine.btf import Btf, Kind
-from engine.btf.types import Array, Composite, Func, FuncProto, Pointer, Typedef
+from engine.btf.types import Composite, Func, FuncProto, Pointer, Typedef
 from engine.progspec import ProgSpec
 from engine.verifier.bounds import const_bounds
 from engine.verifier.env import Env
+from engine.verifier.fieldwalk import walk_struct
 from engine.verifier.regs import TRUSTED, UNKNOWN_SCALAR, Reg, RegType
 
 __all__ = ["attach_target", "check_attach_target", "load_argument", "load_member", "named_struct"]
 
 _MAX_ARGS = 12
-_MAX_DEPTH = 32
 _ON_FUNCTIONS = (AttachType.TRACE_FENTRY, AttachType.TRACE_FEXIT)
 
 
@@ -59,11 +59,14 @@ def check_attach_target(env: Env) -> None:
 def _pointed(btf: Btf, type_id: int, flags: int) -> Reg:
     """What a value of a type is: a pointer to a struct, or a number."""
     record = btf.resolve(type_id)
-    if isinstance(record, Pointer):
-        target_id = btf.skip(record.type)
-        target = btf.type(target_id)
-        if isinstance(target, Composite) and target.kind == Kind.STRUCT and target.name:
-            return Reg(RegType.BTF, const_bounds(0), flags=flags, map=target, n=target_id)
+    return _pointed_by(btf, record, flags) if isinstance(record, Pointer) else UNKNOWN_SCALAR
+
+
+def _pointed_by(btf: Btf, pointer: Pointer, flags: int) -> Reg:
+    target_id = btf.skip(pointer.type)
+    target = btf.type(target_id)
+    if isinstance(target, Composite) and target.kind == Kind.STRUCT and target.name:
+        return Reg(RegType.BTF, const_bounds(0), flags=flags, map=target, n=target_id)
     return UNKNOWN_SCALAR
 
 
@@ -96,42 +99,8 @@ def load_member(env: Env, reg: Reg, regno: int, off: int, size: int) -> Reg:
         env.deny(f"R{regno} is ptr_{name} invalid negative access: off={off}")
     if reg.b.m or reg.b.v:
         env.deny(f"R{regno} is ptr_{name} invalid variable offset: off={off}, var_off={reg.b.v:#x}")
-    btf = env.spec.kernel_btf
-    struct = reg.map
-    if off + size > struct.size:
-        env.deny(f"access beyond struct {name} at off {off} size {size}")
-    type_id = reg.n
-    for _ in range(_MAX_DEPTH):
-        step = _member_at(btf, type_id, off, size)
-        if step is None:
-            return UNKNOWN_SCALAR
-        type_id, off = step
-        record = btf.resolve(type_id)
-        if isinstance(record, Pointer):
-            if off or size != 8:
-                env.deny(f"cannot access ptr member in struct {name} with off {off} size {size}")
-            return _pointed(btf, type_id, 0)
-        if not isinstance(record, Composite | Array):
-            return UNKNOWN_SCALAR
-    return UNKNOWN_SCALAR
-
-
-def _member_at(btf: Btf, type_id: int, off: int, size: int) -> tuple[int, int] | None:
-    """Type of the member or element that holds bytes off .. off+size, and the offset within it."""
-    record = btf.resolve(type_id)
-    if isinstance(record, Array):
-        step = btf.size_of(record.type)
-        return (record.type, off % step) if step else None
-    if not isinstance(record, Composite):
-        return None
-    for member in record.members:
-        if member.bits or member.bit_offset % 8:
-            continue
-        start = member.bit_offset // 8
-        end = start + btf.size_of(member.type)
-        if start <= off and off + size <= end:
-            return member.type, off - start
-    return None
+    pointer = walk_struct(env, reg.map, off, size)
+    return UNKNOWN_SCALAR if pointer is None else _pointed_by(env.spec.kernel_btf, pointer, 0)
 
 
 def named_struct(env: Env, name: str) -> Reg:

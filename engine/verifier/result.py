@@ -69,6 +69,7 @@ class Subprog:
 
     is_cb: called by a helper (bpf_loop, bpf_for_each_map_elem) rather than by the program.
     is_global: verified apart from its callers. has_tail_call: some instruction of it is a tail call.
+    changes_packet: it, or a function that it calls, may move or resize the packet.
     """
 
     start: int
@@ -79,6 +80,7 @@ class Subprog:
     is_global: bool = False
     has_tail_call: bool = False
     has_ld_abs: bool = False
+    changes_packet: bool = False
 
 
 @dataclass(slots=True)

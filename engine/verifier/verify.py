@@ -7,8 +7,10 @@ from engine.isa import Class, Insn, Mode, Size
 from engine.progspec import ProgSpec
 from engine.verifier.backtrack import prepare_steps
 from engine.verifier.bounds import const_bounds
+from engine.verifier.btfinfo import check_btf_info, check_func_records
 from engine.verifier.cfg import check_cfg, check_subprogs
 from engine.verifier.depth import check_stack_depth
+from engine.verifier.effects import note_effects
 from engine.verifier.env import Env, Reject
 from engine.verifier.globalfuncs import global_entry
 from engine.verifier.liveness import compute_live_regs, live_regs_text
@@ -69,7 +71,7 @@ def _run(spec: ProgSpec, log: Log) -> Verified:
 def _check(env: Env) -> None:
     if not 0 < len(env.insns) <= _MAX_INSNS:
         env.reject(errno.E2BIG, f"program of {len(env.insns)} instructions")
-    for prepare in (check_subprogs, resolve_maps, check_program, check_cfg, compute_live_regs, prepare_steps):
+    for prepare in _PREPARATIONS:
         env.until_asked = 0
         env.go_on()
         prepare(env)
@@ -81,6 +83,19 @@ def _check(env: Env) -> None:
     env.log_success()
     _check_global_functions(env)
     check_stack_depth(env)
+
+
+_PREPARATIONS = (
+    check_func_records,
+    check_subprogs,
+    check_btf_info,
+    resolve_maps,
+    check_program,
+    check_cfg,
+    note_effects,
+    compute_live_regs,
+    prepare_steps,
+)
 
 
 def _check_global_functions(env: Env) -> None:

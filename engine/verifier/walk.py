@@ -8,7 +8,7 @@ from engine.verifier.arith import do_alu
 from engine.verifier.bounds import const_bounds
 from engine.verifier.calls import check_leaks, do_helper_call
 from engine.verifier.env import COMPLEXITY_LIMIT, Env, Reject
-from engine.verifier.funcs import do_subprog_call, leave_frame
+from engine.verifier.funcs import do_subprog_call, leave_by_failed_load, leave_by_tail_call, leave_frame
 from engine.verifier.globalfuncs import check_global_args
 from engine.verifier.jumps import do_jump
 from engine.verifier.memory import do_atomic, do_ld_abs, do_load, do_store
@@ -126,6 +126,8 @@ def _execute(env: Env, steps: _Steps, insn: Insn, row: Opcode | None) -> int:
         return idx + 2
     else:
         do_ld_abs(env, insn, row)
+        if len(env.state.frames) > 1:
+            return leave_by_failed_load(env)
     return idx + 1
 
 
@@ -171,10 +173,12 @@ def _call(env: Env, insn: Insn) -> int:
                 env.invalid(f"Caller passes invalid args into func#{number} ('{env.subprogs[number].name}')")
         return do_subprog_call(env, target)
     do_helper_call(env, insn.imm)
+    if insn.imm == _TAIL_CALL and len(env.state.frames) > 1:
+        return leave_by_tail_call(env)
     return env.insn_idx + 1
 
 
-_SPIN_UNLOCK = 94
+_TAIL_CALL, _SPIN_UNLOCK = 12, 94
 _ALLOWED_LOCKED = frozenset({_SPIN_UNLOCK})
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.differential import campaigns
+from tests.differential.compiled import no_compiler
 from tests.differential.guarded import run_between_guards
 from tests.differential.native import compare_programs
 from tests.differential.soundness import check_programs
@@ -13,6 +14,18 @@ from tests.differential.verdicts import Agreement
 from tests.kernel_oracle import kernel_unavailable
 
 __all__ = ["main"]
+
+
+def _compiled(seed: int, count: int) -> list[tuple[str, Callable[[], Agreement]]]:
+    """The campaigns that need a compiler."""
+    reason = no_compiler()
+    if reason:
+        print(f"no programs compiled here: {reason}")
+        return []
+    return [
+        ("features", campaigns.features),
+        ("features, changed", lambda: campaigns.mutants(seed, max(1, count // 50))),
+    ]
 
 
 def main() -> int:
@@ -35,6 +48,8 @@ def main() -> int:
         ("helper calls", lambda: campaigns.helper_calls(seed, count)),
         ("packets", lambda: campaigns.packets(seed, count)),
         ("generated", lambda: campaigns.generated(seed, count)),
+        ("kernel objects", lambda: campaigns.typed(seed, count)),
+        *_compiled(seed, count),
         ("objects", lambda: campaigns.objects(files)),
     ]
     for title, run in runs:

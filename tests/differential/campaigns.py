@@ -8,13 +8,26 @@ from pathlib import Path
 from engine.abi.bpf import AttachType, ProgType
 from engine.errors import KernelError
 from engine.isa import Alu, Class, Insn, Jmp, Mode, Size
+from tests.differential.compiled import feature_objects
 from tests.differential.generate import Generator
 from tests.differential.helpercalls import HelperMaps, helper_program
-from tests.differential.objects import compare_object, embedded_objects
+from tests.differential.host import host_kernel
+from tests.differential.objects import Outcome, compare_mutants, compare_object, embedded_objects
 from tests.differential.packets import packet_program
+from tests.differential.typed import typed_program
 from tests.differential.verdicts import Agreement, Both, Maps, ask_both, with_descriptors
 
-__all__ = ["contexts", "generated", "helper_calls", "objects", "opcodes", "packets"]
+__all__ = [
+    "contexts",
+    "features",
+    "generated",
+    "helper_calls",
+    "mutants",
+    "objects",
+    "opcodes",
+    "packets",
+    "typed",
+]
 
 _EXIT = [Insn(Class.ALU64 | Alu.MOV), Insn(Class.JMP | Jmp.EXIT)]
 _SIZES = {1: Size.B, 2: Size.H, 4: Size.W, 8: Size.DW}
@@ -104,6 +117,40 @@ def opcodes(seed: int, count: int) -> Agreement:
     return agreement
 
 
+def _count(agreement: Agreement, found: Outcome) -> None:
+    if found.judged:
+        both = Both(found.kernel, found.engine, found.kernel_log, found.engine_log)
+        agreement.add(f"{found.object}:{found.prog}", both)
+
+
+def typed(seed: int, count: int) -> Agreement:
+    """Loads through pointers to kernel objects."""
+    agreement, btf = Agreement(), host_kernel().btf
+    for n in range(seed, seed + count):
+        found = typed_program(random.Random(n), btf) if btf is not None else None
+        if found is not None:
+            agreement.add(f"{found[0]} seed {n}", found[1])
+    return agreement
+
+
+def features() -> Agreement:
+    """One feature each, as clang compiles them. Needs clang and libbpf's headers."""
+    agreement = Agreement()
+    for name, data in feature_objects().items():
+        for found in compare_object(data, name):
+            _count(agreement, found)
+    return agreement
+
+
+def mutants(seed: int, count: int) -> Agreement:
+    """The same, each changed at random in `count` ways."""
+    agreement = Agreement()
+    for name, data in feature_objects().items():
+        for found in compare_mutants(data, name, seed, count):
+            _count(agreement, found)
+    return agreement
+
+
 def objects(paths: Iterable[Path]) -> Agreement:
     """Every program of every BPF object inside these files."""
     agreement = Agreement()
@@ -113,9 +160,7 @@ def objects(paths: Iterable[Path]) -> Agreement:
         for data in embedded_objects(path):
             try:
                 for found in compare_object(data, path.name):
-                    if found.judged:
-                        both = Both(found.kernel, found.engine, found.kernel_log, found.engine_log)
-                        agreement.add(f"{found.object}:{found.prog}", both)
+                    _count(agreement, found)
             except KernelError as error:
                 print(f"  {path.name}: not compared: {error}")
     return agreement

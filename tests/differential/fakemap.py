@@ -1,6 +1,7 @@
 """A map as far as the verifier looks at one: sizes, flags, constant content."""
 
 from engine.abi.bpf import MapType
+from engine.btf import Btf
 from engine.memory import WINDOW_BASE
 
 __all__ = ["FakeMap"]
@@ -21,6 +22,8 @@ class FakeMap:
         frozen: bool = False,
         content: bytes | None = None,
         inner: "FakeMap | None" = None,
+        btf: Btf | None = None,
+        lock_off: int | None = None,
     ) -> None:
         self.type = type
         self.key_size = key_size
@@ -33,6 +36,8 @@ class FakeMap:
         self.frozen = frozen
         self.content = content
         self.inner = inner
+        self.btf = btf
+        self.lock_off = lock_off
 
     def lookup(self, key: bytes) -> bytes:
         """The content of element 0, whatever the key."""

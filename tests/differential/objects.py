@@ -3,6 +3,7 @@ examples."""
 
 import ctypes
 import os
+import random
 import struct
 import time
 from collections.abc import Iterator
@@ -20,9 +21,10 @@ from engine.progspec import MapLike, ProgSpec
 from engine.verifier import VerifierError, verify
 from tests.differential.fakemap import FakeMap
 from tests.differential.host import host_kernel
+from tests.differential.mutate import mutated
 from tests.kernel_oracle import bpf, create_map, load
 
-__all__ = ["Outcome", "compare_object", "embedded_objects"]
+__all__ = ["Outcome", "compare_mutants", "compare_object", "embedded_objects"]
 
 _ELF_BPF = b"\x7fELF\x02\x01\x01"
 _EM_BPF = 247
@@ -71,7 +73,7 @@ class _KernelObject:
         self.fds: list[int] = []
         self.btf_fd = _load_btf(spec)
         for definition, fake in zip(spec.maps.values(), maps, strict=True):
-            self.fds.append(_kernel_map(definition, fake))
+            self.fds.append(_kernel_map(definition, fake, self.btf_fd))
 
     def close(self) -> None:
         """Give everything back."""
@@ -89,14 +91,19 @@ def _load_btf(spec: ObjectSpec) -> int:
     return max(fd, 0)
 
 
-def _kernel_map(definition: MapDef, fake: FakeMap) -> int:
+def _kernel_map(definition: MapDef, fake: FakeMap, btf_fd: int) -> int:
     inner = 0
     if definition.inner is not None:
         kind = MapType(definition.inner.type)
         inner = create_map(
             kind, definition.inner.key_size, definition.inner.value_size, definition.inner.max_entries
         )
-    fd = create_map(fake.type, fake.key_size, fake.value_size, fake.max_entries, fake.flags, inner_fd=inner)
+    typed = (0, 0, 0)
+    if fake.lock_off is not None:
+        typed = (btf_fd, definition.btf_key_type_id, definition.btf_value_type_id)
+    fd = create_map(
+        fake.type, fake.key_size, fake.value_size, fake.max_entries, fake.flags, inner_fd=inner, btf=typed
+    )
     if inner > 0:
         os.close(inner)
     if fd < 0:
@@ -124,6 +131,8 @@ def _fake(spec: ObjectSpec, definition: MapDef) -> FakeMap:
         frozen=definition.frozen,
         content=definition.content,
         inner=inner,
+        btf=wanted.btf,
+        lock_off=wanted.lock_off,
     )
 
 
@@ -145,6 +154,24 @@ def processed(log: str) -> int:
 def compare_object(data: bytes, name: str) -> Iterator[Outcome]:
     """Both verdicts on every program of an object. KernelError when it cannot be parsed or its maps
     created."""
+    for prog, wanted, kernel in _programs(data, name):
+        yield _compare(name, prog, wanted, kernel)
+
+
+def compare_mutants(data: bytes, name: str, seed: int, count: int) -> Iterator[Outcome]:
+    """Both verdicts on `count` random changes of each program that the kernel accepts.
+
+    KernelError as for `compare_object`.
+    """
+    for prog, wanted, kernel in _programs(data, name):
+        if _compare(name, prog, wanted, kernel).kernel:
+            continue
+        for number in range(seed, seed + count):
+            insns = mutated(random.Random(f"{name} {prog} {number}"), wanted.insns)
+            yield _compare(name, f"{prog} seed {number}", replace(wanted, insns=insns), kernel)
+
+
+def _programs(data: bytes, name: str) -> Iterator[tuple[str, ProgSpec, _KernelObject]]:
     spec = parse_object(data, name)
     fakes = [_fake(spec, definition) for definition in spec.maps.values()]
     kernel = _KernelObject(spec, fakes)
@@ -155,7 +182,7 @@ def compare_object(data: bytes, name: str) -> Iterator[Outcome]:
                 wanted = prog_spec(prog, spec, maps, host_kernel())
             except KernelError:
                 continue
-            yield _compare(name, prog.name, wanted, kernel)
+            yield prog.name, wanted, kernel
     finally:
         kernel.close()
 

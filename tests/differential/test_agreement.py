@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.differential import campaigns
+from tests.differential.compiled import no_compiler
 from tests.differential.verdicts import Agreement
 from tests.kernel_oracle import kernel_unavailable
 
@@ -29,6 +30,7 @@ _LIBBPF_TOOLS = [Path("/usr/sbin") / name for name in ("opensnoop", "biolatency"
         ("helper calls", lambda: campaigns.helper_calls(1, 300), 0.05),
         ("opcodes", lambda: campaigns.opcodes(1, 2), 0.02),
         ("contexts", lambda: campaigns.contexts(4), 0.02),
+        ("kernel objects", lambda: campaigns.typed(1, 200), 0.02),
     ],
 )
 def test_generated(title: str, run: Callable[[], Agreement], strict: float) -> None:
@@ -37,6 +39,17 @@ def test_generated(title: str, run: Callable[[], Agreement], strict: float) -> N
     assert agreement.counts["stricter"] <= strict * sum(agreement.counts.values()), agreement.table(title)
     assert agreement.counts["accept"]
     assert agreement.counts["reject"]
+
+
+@pytest.mark.skipif(bool(no_compiler()), reason=no_compiler() or "clang is there")
+def test_features_and_what_is_near_them() -> None:
+    agreement = campaigns.features()
+    assert agreement.counts["accept"] >= 40
+    assert not agreement.differing, agreement.table("features")
+    agreement = campaigns.mutants(1, 5)
+    assert agreement.counts["reject"] > 100
+    assert not agreement.counts["laxer"], agreement.table("features, changed")
+    assert agreement.counts["stricter"] < 5, agreement.table("features, changed")
 
 
 def test_objects_of_libbpf_tools() -> None:

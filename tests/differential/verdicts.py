@@ -31,9 +31,9 @@ class Both:
         """`accept`, `reject`, `stricter` or `laxer`, as the engine compares.
 
         `later`: the kernel verified the program and refused it then (its program array belongs to another
-        type).
+        type, or it stumbled over what it had made of the program).
         """
-        if self.kernel and self.kernel_log.startswith("processed"):
+        if self.kernel and self.kernel_log.startswith(("processed", "verifier bug: No program to jit")):
             return "later"
         if bool(self.kernel) == bool(self.engine):
             return "reject" if self.kernel else "accept"
