@@ -28,7 +28,9 @@ __all__ = ["Outcome", "compare_mutants", "compare_object", "embedded_objects"]
 
 _ELF_BPF = b"\x7fELF\x02\x01\x01"
 _EM_BPF = 247
-_FREEZABLE = (MapType.ARRAY,)
+_STACK_BYTES, _ENTRIES = 127 * 8, 64
+"""Sizes of maps whose tool would set them before it loads the object."""
+_WITHOUT_ENTRIES = (MapType.TASK_STORAGE, MapType.SK_STORAGE, MapType.INODE_STORAGE)
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,11 @@ class Outcome:
 
 
 def embedded_objects(path: Path) -> Iterator[bytes]:
-    """BPF objects inside a binary: libbpf's skeletons keep the whole ELF file in .rodata."""
+    """BPF objects inside a binary, where libbpf's skeletons keep the whole ELF file in .rodata; or the file
+    itself."""
     data = path.read_bytes()
-    at = data.find(_ELF_BPF, 1)
-    while at > 0:
+    at = data.find(_ELF_BPF)
+    while at >= 0:
         if struct.unpack_from("<H", data, at + 18)[0] == _EM_BPF:
             table, count = (
                 struct.unpack_from("<Q", data, at + 40)[0],
@@ -124,8 +127,8 @@ def _fake(spec: ObjectSpec, definition: MapDef) -> FakeMap:
     return FakeMap(
         wanted.type,
         wanted.key_size,
-        wanted.value_size,
-        wanted.max_entries,
+        wanted.value_size or (_STACK_BYTES if wanted.type == MapType.STACK_TRACE else 0),
+        wanted.max_entries or (0 if wanted.type in _WITHOUT_ENTRIES else _ENTRIES),
         wanted.flags,
         name=wanted.name,
         frozen=definition.frozen,
