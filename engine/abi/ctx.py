@@ -70,4 +70,6 @@ class XdpMd(IntEnum):
     NATIVE_DATA = 24
     NATIVE_DATA_END = 32
     NATIVE_DATA_META = 40
-    NATIVE_SIZE = 48
+    NATIVE_BUFF_END = 48
+    """Where the packet ends: what is beyond data_end is for helpers only."""
+    NATIVE_SIZE = 56

@@ -116,7 +116,7 @@ def skb_pull_data(env: int, ctx: int, size: int) -> int:
 @native(inline=True)
 def xdp_get_buff_len(env: int, ctx: int) -> int:
     """Bytes of the packet."""
-    return u64(ctx + XdpMd.NATIVE_DATA_END) - u64(ctx + XdpMd.NATIVE_DATA)
+    return u64(ctx + XdpMd.NATIVE_BUFF_END) - u64(ctx + XdpMd.NATIVE_DATA)
 
 
 @helper(
@@ -133,7 +133,7 @@ def xdp_load_bytes(env: int, ctx: int, offset: int, to: int, size: int) -> int:
     """Copy packet bytes out. -EINVAL where the packet has not so many, -EFAULT beyond 64 KiB."""
     if ugt(offset & _U32_MAX, _XDP_MAX) or ugt(size, _XDP_MAX):
         return _EFAULT
-    at = _inside(u64(ctx + XdpMd.NATIVE_DATA), u64(ctx + XdpMd.NATIVE_DATA_END), offset & _U32_MAX, size)
+    at = _inside(u64(ctx + XdpMd.NATIVE_DATA), u64(ctx + XdpMd.NATIVE_BUFF_END), offset & _U32_MAX, size)
     if at == 0:
         return _EINVAL
     memcpy(to, at, size)
@@ -154,7 +154,7 @@ def xdp_store_bytes(env: int, ctx: int, offset: int, source: int, size: int) -> 
     """Overwrite packet bytes. -EINVAL where the packet has not so many, -EFAULT beyond 64 KiB."""
     if ugt(offset & _U32_MAX, _XDP_MAX) or ugt(size, _XDP_MAX):
         return _EFAULT
-    at = _inside(u64(ctx + XdpMd.NATIVE_DATA), u64(ctx + XdpMd.NATIVE_DATA_END), offset & _U32_MAX, size)
+    at = _inside(u64(ctx + XdpMd.NATIVE_DATA), u64(ctx + XdpMd.NATIVE_BUFF_END), offset & _U32_MAX, size)
     if at == 0:
         return _EINVAL
     memcpy(at, source, size)

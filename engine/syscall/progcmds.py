@@ -5,9 +5,6 @@ PROG_LOAD  +0 prog_type +4 insn_cnt +8 insns +16 license +24 log_level +28 log_s
            +72 prog_btf_fd +76 func_info_rec_size +80 func_info +88 func_info_cnt +92 line_info_rec_size
            +96 line_info +104 line_info_cnt +108 attach_btf_id +112 attach_prog_fd +116 core_relo_cnt
            +120 fd_array +128 core_relos +136 core_relo_rec_size +140 log_true_size
-TEST_RUN   +0 prog_fd +4 retval +8 data_size_in +12 data_size_out +16 data_in +24 data_out +32 repeat
-           +36 duration +40 ctx_size_in +44 ctx_size_out +48 ctx_in +56 ctx_out +64 flags +68 cpu
-               +72 batch_size
 """
 
 import errno
@@ -29,7 +26,6 @@ from engine.syscall.caller import BpfCaller, BpfFile
 from engine.syscall.ids import write_next_id
 from engine.syscall.logs import CallerLog
 from engine.syscall.mapcmds import object_name
-from engine.testrun import RunRequest, run_on_data
 from engine.verifier import VerifierError
 
 __all__ = [
@@ -39,7 +35,6 @@ __all__ = [
     "prog_get_fd_by_id",
     "prog_get_next_id",
     "prog_load",
-    "prog_test_run",
 ]
 
 _MAX_INSNS = 1_000_000
@@ -206,38 +201,3 @@ def enable_stats(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
     if attr.u32(0) != _STATS_RUN_TIME:
         raise KernelError(errno.EINVAL, "no such statistics")
     return caller.fds.install(BpfFile(StatsHold(machine)))
-
-
-def _out(caller: BpfCaller, attr: Attr, data: bytes, size_at: int, address_at: int) -> bool:
-    """Write data back with its whole size (`bpf_test_finish`); whether it had to be cut."""
-    room, address = attr.u32(size_at), attr.u64(address_at)
-    kept = data[:room] if room else data
-    if address and kept:
-        caller.memory.write(address, kept)
-    caller.memory.write(attr.address + size_at, struct.pack("<I", len(data)))
-    return len(kept) < len(data)
-
-
-def prog_test_run(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
-    """BPF_PROG_TEST_RUN: writes result, mean time, packet and context. ENOSPC where the packet was cut."""
-    attr.check_end(80)
-    sizes, places = (attr.u32(40), attr.u32(44)), (attr.u64(48), attr.u64(56))
-    if any(bool(size) != bool(place) for size, place in zip(sizes, places, strict=True)):
-        raise KernelError(errno.EINVAL, "context without size, or size without context")
-    prog = get_prog(caller, attr.s32(0))
-    if attr.u32(64) or attr.u32(68) or attr.u32(72):
-        raise KernelError(errno.EINVAL, "flags are not supported")
-    data = caller.memory.read(attr.u64(16), attr.u32(8)) if attr.u32(8) else b""
-    ctx = caller.memory.read(places[0], sizes[0]) if sizes[0] else b""
-    asked = RunRequest(data, ctx, attr.u32(32), caller.pid, caller.pid)
-    result = run_on_data(machine, prog, asked)
-    cut = False
-    if result.data:
-        cut = _out(caller, attr, result.data, 12, 24)
-    if sizes[1]:
-        cut |= _out(caller, attr, result.ctx, 44, 56)
-    caller.memory.write(attr.address + 4, struct.pack("<I", result.retval))
-    caller.memory.write(attr.address + 36, struct.pack("<I", result.duration))
-    if cut:
-        raise KernelError(errno.ENOSPC, "data was cut")
-    return 0

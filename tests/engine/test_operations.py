@@ -15,7 +15,7 @@ from engine.isa import Form, Insn, encode
 from engine.machine import Machine
 from engine.progs import Prog, load_prog
 from engine.progspec import ProgSpec
-from engine.testrun import RunRequest, run_on_data
+from engine.testrun import Given, RunRequest, run_on_data
 from tests import kernel_oracle
 from tests.engine.operations import SIZE, cases, packets
 
@@ -37,7 +37,7 @@ def loaded(machine: Machine, insns: Sequence[Insn]) -> Prog:
 
 def native(machine: Machine, prog: Prog) -> Run:
     def run(packet: bytes) -> bytes:
-        done = run_on_data(machine, prog, RunRequest(packet))
+        done = run_on_data(machine, prog, RunRequest(Given.of(packet), wants_ctx=False))
         assert done.retval == _XDP_PASS
         return done.data
 

@@ -20,7 +20,7 @@ from engine.maps import Map, MapSpec, create_map
 from engine.maps.objects import ProgArrayMap
 from engine.progs import Prog, load_prog
 from engine.progspec import FuncInfo, ProgSpec
-from engine.testrun import RunRequest, run_on_data
+from engine.testrun import Given, RunRequest, run_on_data
 from tests import kernel_oracle
 from tests.engine.btf.pinned import load_btf
 
@@ -159,7 +159,9 @@ class Engine:
         return result & 0xFFFFFFFF, tuple(int.from_bytes(value, "little") for value in counted)
 
     def native(self) -> Outcome:
-        return self.outcome(run_on_data(self.machine, self.progs[0], RunRequest(_PACKET)).retval)
+        return self.outcome(
+            run_on_data(self.machine, self.progs[0], RunRequest(Given.of(_PACKET), wants_ctx=False)).retval
+        )
 
     def interpreted(self) -> Outcome:
         programs: dict[int, Interpreter] = {}

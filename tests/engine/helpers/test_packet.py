@@ -37,7 +37,10 @@ class Context:
         layout = XdpMd if kind == ProgType.XDP else SkBuff
         self._context = ctypes.create_string_buffer(int(layout.NATIVE_SIZE))
         start = ctypes.addressof(self.packet)
-        struct.pack_into("<QQ", self._context, layout.NATIVE_DATA, start, start + len(PACKET))
+        end = start + len(PACKET)
+        struct.pack_into("<QQ", self._context, layout.NATIVE_DATA, start, end)
+        if kind == ProgType.XDP:
+            struct.pack_into("<Q", self._context, XdpMd.NATIVE_BUFF_END, end)
         self.address = ctypes.addressof(self._context)
 
 

@@ -155,8 +155,6 @@ def _both(sides: Sides, code: bytes, kind: int, data: bytes, **options: int) -> 
 )
 @pytest.mark.parametrize("size", [0, 1, 13, 14, 15, 60, 1500, 3520, 3521, 3712, 3713])
 def test_packets_of_every_size(sides: Sides, kind: ProgType, size: int) -> None:
-    if kind == ProgType.XDP and size > 3520:
-        pytest.skip("packets of several buffers are not modelled")
     _both(
         sides,
         insn(0xB7, imm=1) + insn(0x95),
