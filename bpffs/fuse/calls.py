@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 import trio
 
 from bpffs.fuse.openfiles import OpenFile
-from bpffs.fuse.parking import Parked, ParkingLot
+from bpffs.fuse.parking import Expecting, Parked, ParkingLot
 from bpffs.fuse.readers import find_reader
 from engine.errors import KernelError
 from engine.interruption import interruptible
@@ -47,10 +47,15 @@ class Calls:
         """
         if not file.node.heavy:
             return await self.run(file.node, function)
-        wait = self.lot.expect(file.tid)
+        return await self._run_until_told(self.lot.expect(file.tid), self._heavy_workers, function)
+
+    async def _run_until_told(
+        self, wait: Expecting, limiter: trio.CapacityLimiter, function: Callable[[], T]
+    ) -> T:
+        """`function()` in a worker thread, which may end early when `wait` says so. Raises its errno then."""
         try:
             with wait.turn, interruptible(lambda: wait.errno != 0):
-                return await trio.to_thread.run_sync(function, limiter=self._heavy_workers)
+                return await trio.to_thread.run_sync(function, limiter=limiter)
         except KernelError:
             if not wait.errno:
                 raise
@@ -61,15 +66,21 @@ class Calls:
     async def run_blocking(
         self, file: OpenFile, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """As `run`, for a read or write of `file` that may have to wait.
+        """As `run`, for a read or write of `file` that may have to wait, or work for long.
 
-        Raises KernelError(EAGAIN) if the descriptor is O_NONBLOCK, EINTR when a signal ends the wait.
+        Raises KernelError(EAGAIN) if it has to wait and the descriptor is O_NONBLOCK, EINTR when a signal
+        ends the wait or the work, ENODEV when the mount goes away.
         """
         parked: Parked | None = None
         try:
             while True:
                 try:
-                    return await self.run(file.node, function, *args, **kwargs)
+                    if not file.node.slow:
+                        return function(*args, **kwargs)
+                    wanting = self.lot.expect(file.tid, lambda: self._who_reads(file))
+                    return await self._run_until_told(
+                        wanting, self._workers, lambda: function(*args, **kwargs)
+                    )
                 except WouldBlock as wait:
                     if parked is not None:
                         await parked.wait()
@@ -78,6 +89,11 @@ class Calls:
         finally:
             if parked is not None:
                 parked.leave()
+
+    def _who_reads(self, file: OpenFile) -> int:
+        """The thread that reads `file`, or else the one that opened it."""
+        reader = find_reader(file.tid, file.name, file.inode)
+        return file.tid if reader is None else reader.tid
 
     def _reader(self, file: OpenFile) -> int:
         """The thread that waits: usually who opened the file, else who is seen reading it.

@@ -69,16 +69,23 @@ class Expecting:
     """Thread `tid` waits for work that a worker thread does, or will do at its `turn`.
 
     `errno` is not 0 once the work is to end; any thread may look. When the thread is gone, somebody else
-    holds the descriptor.
+    holds the descriptor. `find`, if there is one, tells who really waits; it is asked once, and only if the
+    work takes long enough to be looked at.
     """
 
     patient = True
 
-    def __init__(self, lot: "ParkingLot", tid: int) -> None:
+    def __init__(self, lot: "ParkingLot", tid: int, find: Callable[[], int] | None) -> None:
         self.tid = tid
         self.errno = 0
+        self._find = find
         self.turn = trio.CancelScope()
         self._lot = lot
+
+    def look(self) -> None:
+        """Find out who really waits, the first time."""
+        if self._find is not None:
+            self.tid, self._find = self._find(), None
 
     def end(self, number: int) -> None:
         """On the main thread: have the work end, or not begin."""
@@ -113,11 +120,11 @@ class ParkingLot:
         self._somebody.set()
         return parked
 
-    def expect(self, tid: int) -> Expecting:
-        """Thread `tid` waits for long work. Raises KernelError(ENODEV): lot closed."""
+    def expect(self, tid: int, find: Callable[[], int] | None = None) -> Expecting:
+        """Thread `tid`, or whom `find` finds, waits for long work. Raises KernelError(ENODEV): lot closed."""
         if self._closed:
             raise KernelError(errno.ENODEV)
-        expecting = Expecting(self, tid)
+        expecting = Expecting(self, tid, find)
         self._parked.add(expecting)
         self._somebody.set()
         return expecting
@@ -144,6 +151,8 @@ class ParkingLot:
             while self._parked:
                 await trio.sleep(LOOK_SECONDS)
                 for parked in self._parked:
+                    if isinstance(parked, Expecting):
+                        parked.look()
                     waits = signal_waits(parked.tid)
                     if waits or (waits is None and not parked.patient):
                         parked.end(errno.EINTR)

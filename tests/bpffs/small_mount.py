@@ -153,6 +153,22 @@ class _HeavyHandle(Handle):
         check()
 
 
+class _Endless(File):
+    """Reading it takes until somebody wants it to end."""
+
+    slow = True
+
+    def open(self, flags: int, caller: Caller) -> Handle:
+        return _EndlessHandle()
+
+
+class _EndlessHandle(Handle):
+    def read(self, offset: int, size: int) -> bytes:
+        while True:
+            check()
+            time.sleep(0.01)
+
+
 def _broken() -> str:
     raise ZeroDivisionError("a defect, for the test")
 
@@ -187,6 +203,7 @@ def small_tree() -> Dir:
             "feed": TextFile(0o222, None, pipe.feed),
             "close_error": _CloseError(0o666),
             "heavy": heavy,
+            "endless": _Endless(0o444),
             "heavy_closes": TextFile(0o444, lambda: f"{heavy.under_way}\n"),
             "link": Symlink("hello"),
             "notes": _Notes(),

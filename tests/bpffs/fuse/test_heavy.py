@@ -1,4 +1,4 @@
-"""Closes that take long: ended by a signal, few at a time, in nobody else's way."""
+"""Closes and reads that take long: ended by a signal, few at a time, in nobody else's way."""
 
 import errno
 import os
@@ -88,3 +88,31 @@ def test_the_end_of_the_mount_ends_it(
     assert process.wait(SOON) == errno.ENODEV
     assert small_process.wait(SOON) == 0
     assert not os.path.ismount(small)
+
+
+@pytest.mark.parametrize("script", ["exec cat endless", "exec 3< endless; cat <&3 & wait -n"])
+def test_a_signal_ends_a_long_read(small: Path, script: str) -> None:
+    """Also of somebody who was given the descriptor, while who opened it waits for a child."""
+    with subprocess.Popen(["bash", "-c", script], cwd=small, process_group=0) as process:
+        end = time.monotonic() + SOON
+        while not _is_reading(process.pid):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(SOON) == -signal.SIGTERM
+        while _is_reading(process.pid):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    assert (small / "slow").read_text() == "False\n"
+
+
+def _is_reading(group: int) -> bool:
+    """Whether a `cat` of the process group is inside read(2)."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            name, _, rest = (path / "stat").read_text().partition("(")[2].partition(") ")
+            if name == "cat" and int(rest.split()[2]) == group:
+                return (path / "syscall").read_text().startswith("0 ")
+        except OSError:
+            continue
+    return False
