@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -27,6 +28,8 @@ def _umount(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
+    # Whoever reads may have seen enough: `bpffs status | head`.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     lines, well = status()
     print("\n".join(lines))
     return 0 if well else 1

@@ -8,6 +8,7 @@ sent to us alone, stop when it stops, and end as it ends.
 import ctypes
 import errno
 import os
+import resource
 import signal
 import sys
 from collections.abc import Iterable
@@ -25,7 +26,7 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126
 _UNTOUCHED = {signal.SIGKILL, signal.SIGSTOP, signal.SIGTTIN, signal.SIGTTOU}
 
 
-def _exec(go: int, arguments: list[str], tracer: int, mask: Iterable[int]) -> int:
+def _exec(go: int, arguments: list[str], tracer: int, mask: Iterable[int], ignores_children: bool) -> int:
     """In the child: wait for the go, then become the command. Returns an exit status if it cannot."""
     ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(tracer), 0, 0, 0)
     if os.read(go, 1) != b"1":
@@ -33,6 +34,8 @@ def _exec(go: int, arguments: list[str], tracer: int, mask: Iterable[int]) -> in
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
+    if ignores_children:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         os.execvp(arguments[0], arguments)
     except OSError as error:
@@ -55,17 +58,19 @@ def _attach(mount: str, pid: int) -> None:
 def run(mount: str, arguments: list[str], tracer: int) -> int:
     """Run the command attached to `mount`, whose daemon is process `tracer`; the exit status to pass on.
 
-    128 + number if a signal killed it, 127 or 126 if it could not be executed. Raises Failure.
+    127 or 126 if it could not be executed. If a signal killed it, the same one kills us. Raises Failure.
     """
     everything = signal.valid_signals() - _UNTOUCHED
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, everything)
+    # Who ignores SIGCHLD, and that is inherited, does not learn how children end.
+    ignores_children = signal.signal(signal.SIGCHLD, signal.SIG_DFL) == signal.SIG_IGN
     go, release = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(release)
         status = 1
         try:
-            status = _exec(go, arguments, tracer, mask)
+            status = _exec(go, arguments, tracer, mask, ignores_children)
         finally:
             os._exit(status)
     os.close(go)
@@ -101,9 +106,22 @@ def _look(child: int) -> int | None:
             os.kill(os.getpid(), signal.SIGSTOP)
             _send(child, signal.SIGCONT)
         elif os.WIFSIGNALED(status):
-            return 128 + os.WTERMSIG(status)
+            return _die_of(os.WTERMSIG(status))
         else:
             return os.WEXITSTATUS(status)
+
+
+def _die_of(number: int) -> int:
+    """End by the signal that ended the command, so that whoever waits for us sees it, without a core file.
+
+    128 + number if that does not end us.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    if number != signal.SIGKILL:
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    return 128 + number
 
 
 def _send(child: int, number: int) -> None:

@@ -31,6 +31,10 @@ def test_mount_status_umount(shell: Shell) -> None:
     assert shell.ok("bpffs status") == "nothing is mounted\n"
 
 
+def test_status_ends_quietly_when_nobody_reads_on(mounted: Shell) -> None:
+    assert mounted.ok("bpffs status 2> $M/../err | (exec <&-); cat $M/../err") == ""
+
+
 def test_mount_errors_are_one_line(shell: Shell) -> None:
     cases = {
         "bpffs mount $M/nosuch": "No such file or directory",

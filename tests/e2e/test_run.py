@@ -15,12 +15,25 @@ from tests.e2e.conftest import DEADLINE, Shell, wait_until
 RUN = "bpffs run -m $M --"
 
 
-@pytest.mark.parametrize(
-    ("command", "status"),
-    [("true", 0), ("false", 1), ("sh -c 'exit 42'", 42), ("sh -c 'kill -TERM $$'", 143)],
-)
-def test_exit_status_is_passed_on(mounted: Shell, command: str, status: int) -> None:
-    assert mounted(f"{RUN} {command}").status == status
+@pytest.mark.parametrize("status", [0, 1, 42])
+def test_exit_status_is_passed_on(mounted: Shell, status: int) -> None:
+    assert mounted(f"{RUN} sh -c 'exit {status}'").status == status
+
+
+@pytest.mark.parametrize("name", ["TERM", "KILL", "INT", "SEGV"])
+def test_whoever_waits_sees_the_signal_that_ended_it(mounted: Shell, name: str) -> None:
+    with mounted.start(f"exec {RUN} sh -c 'kill -{name} $$'") as process:
+        assert process.wait(DEADLINE) == -signal.Signals[f"SIG{name}"]
+
+
+def test_a_caller_that_ignores_its_children(mounted: Shell) -> None:
+    """SIG_IGN is inherited, and whoever ignores SIGCHLD cannot wait for a child."""
+    ignore = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)"
+    command = f'python3 -c "import os, signal, sys; {ignore}; os.execvp(sys.argv[1], sys.argv[1:])" {RUN}'
+    assert mounted(f"{command} sh -c 'exit 3'").status == 3
+    assert (
+        int(mounted.ok(f"{command} grep SigIgn /proc/self/status").split()[1], 16) & 1 << signal.SIGCHLD - 1
+    )
 
 
 def test_commands_that_cannot_run(mounted: Shell) -> None:
