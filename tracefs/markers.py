@@ -23,6 +23,8 @@ RAW_DATA_ID = 18
 PRINTK_ID = 30
 _TEXT_MAX = 1024
 """Most bytes of a marker (TRACE_BUF_SIZE)."""
+_TEXT_MIN = 9
+"""Bytes that a marker's record has room for at least, for the text "<faulted>" (FAULTED_SIZE)."""
 _RAW_MAX = 3072
 """Most bytes of a raw marker (RAW_DATA_MAX_SIZE)."""
 _PRINTK_MAX = 1024
@@ -199,7 +201,10 @@ class MarkerFile(File):
             return 0
         text = data[:_TEXT_MAX]
         ended = text if text.endswith(b"\n") else text + b"\n"
-        self._writer.write(caller, PRINT_ID, struct.pack("<Q", _MARK_ADDRESS) + ended + b"\0")
+        # Room is made for a line feed and a NUL, whether there is one already or not.
+        room = max(len(text), _TEXT_MIN) + 2
+        body = struct.pack("<Q", _MARK_ADDRESS) + ended.ljust(room, b"\0")
+        self._writer.write(caller, PRINT_ID, body)
         return len(text)
 
     def _mark_raw(self, caller: Caller, data: bytes) -> int:

@@ -8,6 +8,7 @@ is being read. The writer may still be writing on the page that the reader took.
     sub-buffer   u64 time of the first event | u64 commit (bytes of data) | 4080 bytes of data
     event        u32: type_len bits 0-4, time_delta bits 5-31 (ns since the event before) | data
                  type_len 1..28: 4 * type_len bytes of data   0: u32 length of data and itself, then data
+                 29 (padding): u32 length of what follows, up to the end of the sub-buffer
                  30 (time extend): u32, the delta's bits from 27 on; the next event follows
 """
 
@@ -22,6 +23,7 @@ __all__ = [
     "RECORD_HEADER",
     "RING_SIZE",
     "SUBBUF",
+    "TYPE_LEN_PADDING",
     "TYPE_LEN_TIME_EXTEND",
     "Buf",
     "Meta",
@@ -36,6 +38,7 @@ BUF_PAGE_SIZE = SUBBUF - PAGE_HEADER
 """Bytes of data in a sub-buffer: what `buffer_size_kb` counts."""
 DELTA_BITS = 27
 MAX_SMALL_DATA = 28 * 4
+TYPE_LEN_PADDING = 29
 TYPE_LEN_TIME_EXTEND = 30
 RING_SIZE = 256
 MAX_CPUS = 512

@@ -8,6 +8,7 @@ from tracefs.ring_layout import (
     PAGE_HEADER,
     RECORD_HEADER,
     SUBBUF,
+    TYPE_LEN_PADDING,
     TYPE_LEN_TIME_EXTEND,
     Meta,
     Out,
@@ -60,20 +61,31 @@ def reader_page(ring: int) -> int:
     return taken
 
 
+@native(inline=True)
+def pass_bytes(ring: int, size: int) -> int:
+    """Move on by `size` bytes in the reader's sub-buffer."""
+    put64(ring + Ring.READ, u64(ring + Ring.READ) + size)
+    put64(ring + Ring.BYTES, u64(ring + Ring.BYTES) - size)
+    return 0
+
+
 @native
 def ring_next(ring: int) -> int:
     """Address of the next unread event with READ_TS moved to its time, or 0. The lock is held."""
     page = reader_page(ring)
-    if page == 0:
-        return 0
-    event = page + PAGE_HEADER + u64(ring + Ring.READ)
-    while u32(event) & 31 == TYPE_LEN_TIME_EXTEND:
-        delta = u32(event) >> 5 | u32(event + 4) << DELTA_BITS
-        put64(ring + Ring.READ_TS, u64(ring + Ring.READ_TS) + delta)
-        put64(ring + Ring.READ, u64(ring + Ring.READ) + 8)
-        put64(ring + Ring.BYTES, u64(ring + Ring.BYTES) - 8)
-        event += 8
-    return event
+    while page != 0:
+        event = page + PAGE_HEADER + u64(ring + Ring.READ)
+        kind = u32(event) & 31
+        if kind == TYPE_LEN_TIME_EXTEND:
+            delta = u32(event) >> 5 | u32(event + 4) << DELTA_BITS
+            put64(ring + Ring.READ_TS, u64(ring + Ring.READ_TS) + delta)
+            pass_bytes(ring, 8)
+        elif kind == TYPE_LEN_PADDING:
+            pass_bytes(ring, u32(event + 4) + 4)
+            page = reader_page(ring)
+        else:
+            return event
+    return 0
 
 
 @native
@@ -120,10 +132,9 @@ def ring_take(ring: int, cpu: int, out: int, room: int) -> int:
     memcpy(out + RECORD_HEADER, data, length)
     put64(ring + Ring.LOST, 0)
     put64(ring + Ring.READ_TS, time)
-    put64(ring + Ring.READ, u64(ring + Ring.READ) + size)
     put64(ring + Ring.READ_EVENTS, u64(ring + Ring.READ_EVENTS) + 1)
     put64(ring + Ring.ENTRIES, u64(ring + Ring.ENTRIES) - 1)
-    put64(ring + Ring.BYTES, u64(ring + Ring.BYTES) - size)
+    pass_bytes(ring, size)
     ring_unlock(ring)
     return total
 
@@ -168,11 +179,15 @@ def buffer_entries(buffer: int, first: int, last: int) -> int:
 
 @native
 def ring_counters(ring: int, out: int) -> int:
-    """Copy the counters from ENTRIES on to `out`, with the time of the oldest event in place of LOST."""
+    """Copy the counters from ENTRIES on to `out`, with the time of the oldest event in place of LOST.
+
+    Its time is that of the oldest sub-buffer of the ring; the reader's counts only while it is being
+    written (`ring_buffer_oldest_event_ts`).
+    """
     ring_lock(ring)
     memcpy(out, ring + Ring.ENTRIES, Ring.LOST - Ring.ENTRIES)
     page = page_of(ring, u64(ring + Ring.READER))
-    if u64(ring + Ring.READ) >= u64(page + 8) and u64(ring + Ring.COUNT) != 0:
+    if u64(ring + Ring.COUNT) != 0:
         page = page_of(ring, u64(u64(ring + Ring.TABLE) + u64(ring + Ring.HEAD) * 8))
     put64(out + Ring.LOST - Ring.ENTRIES, u64(page))
     ring_unlock(ring)

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,59 @@ def test_stats(files: Files) -> None:
     ]  # fmt: skip
     assert re.fullmatch(r" +\d+\.\d{6}", rows["now ts"])
     assert sum(files.tracefs.context.buffer.counters(cpu).entries for cpu in range(2)) == 1
+
+
+@pytest.fixture
+def on_cpu0() -> Iterator[None]:
+    """Markers of this thread go to the first ring."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    if min(before) != 0:
+        pytest.skip("may not run on CPU 0")
+    yield
+    os.sched_setaffinity(0, before)
+
+
+def counters(files: Files) -> dict[str, int]:
+    rows = (line.split(": ") for line in files.read("per_cpu/cpu0/stats").splitlines())
+    return {name: int(value) for name, value in rows if not name.endswith(" ts")}
+
+
+def test_counters_of_a_full_ring(files: Files, on_cpu0: None) -> None:
+    """The numbers of golden 08 ("overrun"), padding of pages included. By this clock no time is extended."""
+    files.write("trace_clock", "counter")
+    files.write("per_cpu/cpu0/buffer_size_kb", "4")
+    for i in range(1, 301):
+        files.append("trace_marker", f"line {i}\n")
+    assert counters(files) == {
+        "entries": 173, "overrun": 127, "commit overrun": 0,
+        "bytes": 5552, "dropped events": 0, "read events": 0,
+    }  # fmt: skip
+    files.write("options/overwrite", "0")
+    files.write("trace", "")
+    refused = sum(store(files, "trace_marker", f"line {i}\n") == errno.EBADF for i in range(1, 301))
+    assert refused == 46
+    assert counters(files) == {
+        "entries": 254, "overrun": 0, "commit overrun": 0,
+        "bytes": 8160, "dropped events": 46, "read events": 0,
+    }  # fmt: skip
+
+
+def test_counters_while_a_reader_lags(files: Files, on_cpu0: None) -> None:
+    """Golden 08 ("events lost between two reads"); there a pause took 8 bytes of the page, now read."""
+    files.write("trace_clock", "counter")
+    files.write("per_cpu/cpu0/buffer_size_kb", "4")
+    files.append("trace_marker", "first\n")
+    with files.open("trace_pipe", os.O_RDONLY | os.O_NONBLOCK) as pipe:
+        assert b"first" in pipe.read(0, 4096)
+        for i in range(1, 1501):
+            files.append("trace_marker", f"flood {i}\n")
+        assert b"flood 1\n" in pipe.read(0, 160)
+        pipe.read(0, 160)
+        assert counters(files) == {
+            "entries": 271, "overrun": 1226, "commit overrun": 0,
+            "bytes": 9292, "dropped events": 0, "read events": 4,
+        }  # fmt: skip
 
 
 def test_clocks(files: Files) -> None:
