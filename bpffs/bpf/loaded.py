@@ -25,12 +25,18 @@ def pin_name(name: str) -> str:
     return name.replace(".", "_")
 
 
-class _Attachment:
-    """What `attach.ctl` does: the links in `links` that were made by it."""
+_ATTACH_LOG = "attach.log"
 
-    def __init__(self, fs: "BpfFs", loaded: LoadedObject, links: BpfDir, owner: Caller) -> None:
+
+class _Attachment:
+    """What `attach.ctl` in `directory` does: the links in `links` that it made."""
+
+    def __init__(
+        self, fs: "BpfFs", loaded: LoadedObject, directory: BpfDir, links: BpfDir, owner: Caller
+    ) -> None:
         self._fs = fs
         self._loaded = loaded
+        self._directory = directory
         self._links = links
         self._owner = owner
 
@@ -47,8 +53,13 @@ class _Attachment:
         return "1\n" if self._held() else "0\n"
 
     def store(self, data: bytes) -> None:
-        """1 attaches every program that is not attached, all or none; 0 detaches. Raises KernelError."""
+        """1 attaches every program that is not attached, all or none; 0 detaches. Raises KernelError.
+
+        After a refusal attach.log, beside attach.ctl, says which program could not be attached and why.
+        """
         word = data.strip()
+        with self._fs.lock:
+            self._directory.extras.pop(_ATTACH_LOG, None)
         if word == b"1":
             self._attach()
         elif word == b"0":
@@ -60,6 +71,7 @@ class _Attachment:
     def _attach(self) -> None:
         held = self._held()
         made: list[str] = []
+        name = ""
         try:
             for name, prog in self._loaded.progs.items():
                 if name in held:
@@ -73,10 +85,17 @@ class _Attachment:
                     link.detach()
                     raise
                 made.append(name)
-        except KernelError:
-            for name in made:
-                self._links.unlink(pin_name(name), self._owner)
+        except KernelError as error:
+            for attached in made:
+                self._links.unlink(pin_name(attached), self._owner)
+            self._explain(f"prog '{name}', {self._loaded.sections[name]}: {error}\n")
             raise
+
+    def _explain(self, text: str) -> None:
+        with self._fs.lock:
+            self._directory.extras[_ATTACH_LOG] = TextFile(
+                0o644, lambda: text, uid=self._owner.uid, gid=self._owner.gid
+            )
 
 
 def object_directory(
@@ -94,7 +113,7 @@ def object_directory(
         parts["maps"].add(pin_name(name), pin)
     for name, prog in loaded.progs.items():
         parts["progs"].add(pin_name(name), ProgPin(prog, uid=caller.uid, gid=caller.gid))
-    attachment = _Attachment(fs, loaded, parts["links"], caller)
+    attachment = _Attachment(fs, loaded, made, parts["links"], caller)
     made.extras["attach.ctl"] = TextFile(
         0o600, attachment.show, attachment.store, slow=True, uid=caller.uid, gid=caller.gid
     )

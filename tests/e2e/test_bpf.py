@@ -176,7 +176,12 @@ def test_what_cannot_be_linked_is_not_attached(mounted: Shell) -> None:
     mounted.ok("cp $EXAMPLES/latency.bpf.o $B/; mkdir $B/latency/links/read_return")
     outcome = mounted("echo 1 > $B/latency/attach.ctl")
     assert "File exists" in outcome.err
+    assert mounted.ok("cat $B/latency/attach.log") == (
+        "prog 'read_return', kretprobe/vfs_read: EEXIST: read_return exists\n"
+    )
     assert "  probes: 0" in mounted.ok("bpffs status")
+    mounted.ok("rmdir $B/latency/links/*; echo 1 > $B/latency/attach.ctl")
+    assert mounted.ok("ls $B/latency; echo 0 > $B/latency/attach.ctl") == "attach.ctl\nlinks\nmaps\nprogs\n"
     outcome = mounted("exec 3> $B/latency/attach.ctl; rm -r $B/latency; echo 1 >&3")
     assert "No such file" in outcome.err
     assert "  probes: 0" in mounted.ok("bpffs status")
