@@ -72,4 +72,8 @@ class XdpMd(IntEnum):
     NATIVE_DATA_META = 40
     NATIVE_BUFF_END = 48
     """Where the packet ends: what is beyond data_end is for helpers only."""
-    NATIVE_SIZE = 56
+    NATIVE_ROOM = 56
+    """How far down the packet and its metadata may reach."""
+    NATIVE_ROOM_END = 64
+    """How far up the first buffer may reach."""
+    NATIVE_SIZE = 72

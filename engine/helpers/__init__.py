@@ -10,6 +10,7 @@ Nothing here takes a lock that is held while a file operation waits.
 from engine.helpers import (
     cgroup,
     clock,
+    frames,
     loops,
     maps,
     memory,
@@ -36,6 +37,7 @@ __all__ = [
     "Ret",
     "cgroup",
     "clock",
+    "frames",
     "helper",
     "loops",
     "maps",

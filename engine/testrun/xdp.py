@@ -24,8 +24,9 @@ __all__ = ["run_xdp"]
 
 _DATA = 1024
 _HEADROOM, _SHARED_INFO = 256, 320
-_MAX_META = _HEADROOM - 40
-"""What struct xdp_frame leaves of the room in front of the packet."""
+_FRAME = 40
+"""What struct xdp_frame takes of the room in front of the packet."""
+_MAX_META = _HEADROOM - _FRAME
 _MAX_FRAGS = 17
 _LOOPBACK = 1
 _NOT_HERE = (AttachType.XDP_DEVMAP, AttachType.XDP_CPUMAP)
@@ -47,6 +48,16 @@ def _check_device(ctx: bytes) -> None:
     refuse(queue, "no such queue")
 
 
+def _outcome(memory: Region, given: bytes | None) -> tuple[bytes, int, bytes | None]:
+    """(metadata and packet, how much of it is not in the first buffer, context) as the program left them."""
+    data, end, meta, last = struct.unpack_from("<QQQQ", memory.view, XdpMd.NATIVE_DATA)
+    ctx = None
+    if given is not None:
+        ctx = struct.pack("<II", data - meta, end - meta) + given[XdpMd.DATA_META :]
+    at = meta - memory.address
+    return bytes(memory.view[at : at + last - meta]), last - end, ctx
+
+
 def run_xdp(machine: "Machine", prog: Prog, asked: RunRequest) -> RunResult:
     """Run `prog` on a frame."""
     refuse(prog.spec.expected_attach_type in _NOT_HERE, "programs of devmap and cpumap are not run alone")
@@ -62,18 +73,17 @@ def run_xdp(machine: "Machine", prog: Prog, asked: RunRequest) -> RunResult:
         _check_device(given)
     refuse(size - linear > _MAX_FRAGS * PAGE_SIZE, "packet of too many buffers", errno.ENOMEM)
     rest = asked.data.read(linear, size - linear)
-    memory = Region("test-run", _DATA + size)
+    memory = Region("test-run", _DATA + max(size, PAGE_SIZE) + PAGE_SIZE)
     try:
         start = memory.address + _DATA
         memory.view[_DATA : _DATA + size] = first + rest
         struct.pack_into("<I", memory.view, XdpMd.INGRESS_IFINDEX, _LOOPBACK)
-        pointers = (start + meta, start + linear, start, start + size)
-        struct.pack_into("<QQQQ", memory.view, XdpMd.NATIVE_DATA, *pointers)
+        bottom = start + meta - _HEADROOM
+        ends = (start + size, bottom + _FRAME, bottom + PAGE_SIZE - _SHARED_INFO)
+        struct.pack_into(
+            "<QQQQQQ", memory.view, XdpMd.NATIVE_DATA, start + meta, start + linear, start, *ends
+        )
         retval, duration = run(machine, prog, asked, memory.address)
-        ctx = None
-        if given is not None:
-            ctx = struct.pack("<II", meta, linear) + given[XdpMd.DATA_META :]
-        data = bytes(memory.view[_DATA : _DATA + size])
-        return RunResult(retval, duration, data, size - linear, ctx)
+        return RunResult(retval, duration, *_outcome(memory, given))
     finally:
         memory.close()

@@ -53,6 +53,7 @@ _PROGRAMS = {
 _SIZES = [0, 13, 14, 15, 33, 34, 53, 54, 64, 100, 3500, 3520, 3521, 3712, 3713, 4096, 9000, 80000]
 _TYPES = [b"\x08\0", b"\x86\xdd", b"\0\1", b"\x81\0"]
 _ADDRESSES = [bytes(6), b"\xff" * 6, b"\1" + bytes(5), b"\2" + bytes(5)]
+_DELTAS = [-400, -217, -216, -212, -100, -50, -8, -6, 0, 4, 8, 50, 51, 100, 304, 320, 3000]
 
 
 @pytest.fixture
@@ -169,6 +170,34 @@ def test_frames_of_several_buffers(sides: Sides, size: int) -> None:
             result = sides.calls[side](Cmd.PROG_TEST_RUN, attr)
             answers.append((result, struct.unpack_from("<I", attr, 4)[0], out.raw))
         assert answers[0] == answers[1], code.hex()
+        assert answers[0][0] == 0
+
+
+@pytest.mark.parametrize("helper", [FuncId.xdp_adjust_head, FuncId.xdp_adjust_meta, FuncId.xdp_adjust_tail])
+@pytest.mark.parametrize("deltas", [(d,) for d in _DELTAS] + [(-32, 8), (40, -60), (-8, -8), (-300, -300)])
+def test_moved_ends_of_frames(sides: Sides, helper: FuncId, deltas: tuple[int, ...]) -> None:
+    code = insn(0xBF, 6, 1) + insn(0xB7, 7)
+    for delta in deltas:
+        code += (
+            insn(0xBF, 1, 6)
+            + insn(0xB7, 2, imm=delta)
+            + call(helper)
+            + insn(0x67, 7, imm=10)
+            + insn(0x0F, 7, 0)
+        )
+    code += insn(0xBF, 0, 7) + _EXIT
+    fds = _load(sides, ProgType.XDP, code)
+    for size, meta, linear in ((64, 0, 64), (64, 8, 64), (3520, 0, 3520), (5000, 0, 5000), (400, 16, 300)):
+        answers = []
+        for side in (0, 1):
+            given, out, ctx_out = buffer(bytes(range(250)) * 20), buffer(bytes(16384)), buffer(bytes(24))
+            ctx = buffer(struct.pack("<III", meta, linear, 0))
+            places = (address_of(given), address_of(out), 1, 0, 12, 24, address_of(ctx), address_of(ctx_out))
+            attr = buffer(struct.pack("<IIIIQQIIIIQQ", fds[side], 0, size, 0, *places).ljust(80, b"\0"))
+            result = sides.calls[side](Cmd.PROG_TEST_RUN, attr)
+            numbers = struct.unpack_from("<I", attr, 4), struct.unpack_from("<I", attr, 12)
+            answers.append((result, numbers, out.raw, ctx_out.raw))
+        assert answers[0] == answers[1], (size, meta, linear)
         assert answers[0][0] == 0
 
 
