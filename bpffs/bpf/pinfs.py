@@ -51,22 +51,23 @@ class BpfFs:
                 caller,
             )
 
-        def load(content: bytes) -> None:
+        def load(content: bytes) -> bool:
             made = self._load(directory, stem, content, caller)
-            made.source, upload.kept = (suffix, upload), True
+            made.source = (suffix, directory.uploads[name])
+            return True
 
         def done(reason: KernelError | None) -> None:
             if reason is not None:
                 self._reject(directory, stem, reason, caller)
             directory.finish_upload(name)
 
-        upload = Upload(load, done, check_elf_is_whole, caller)
-        return upload
+        return Upload(load, done, check_elf_is_whole, caller)
 
-    def _create_map(self, directory: BpfDir, stem: str, content: bytes, caller: Caller) -> None:
+    def _create_map(self, directory: BpfDir, stem: str, content: bytes, caller: Caller) -> bool:
         spec = parse_map(content.decode("utf-8", "surrogateescape"), stem)
         made = create_map(spec, self.machine)
         directory.add(stem, MapPin(made, uid=caller.uid, gid=caller.gid))
+        return False
 
     def _load(self, directory: BpfDir, stem: str, content: bytes, caller: Caller) -> BpfDir:
         """Load an object as `directory`/stem; a rejection leaves stem.log. Raises KernelError."""
@@ -77,7 +78,11 @@ class BpfFs:
             self._reject(directory, stem, error, caller)
             raise
         made = object_directory(self, loaded, self._share(loaded, caller), caller)
-        directory.add(stem, made)
+        try:
+            directory.add(stem, made)
+        except KernelError:
+            self._clear(made)
+            raise
         return made
 
     def _reject(self, directory: BpfDir, stem: str, error: KernelError, caller: Caller) -> None:

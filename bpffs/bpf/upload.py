@@ -41,7 +41,8 @@ def check_line_is_whole(content: bytes | bytearray) -> None:
 
 
 class Upload(File):
-    """A file that is being written. `use(content)` makes the result of it as soon as `check` finds it whole.
+    """A file that is being written. `use(content)` makes the result of it as soon as `check` finds it whole,
+    and says whether the file stays, for reading.
 
     At the end `done(error)` is called, with the reason if the content was never whole.
     """
@@ -50,7 +51,7 @@ class Upload(File):
 
     def __init__(
         self,
-        use: Callable[[bytes], None],
+        use: Callable[[bytes], bool],
         done: Callable[[KernelError | None], None],
         check: Callable[[bytes | bytearray], None],
         caller: Caller,
@@ -63,8 +64,7 @@ class Upload(File):
         self._answer: KernelError | None = None
         self._used = -1
         self._open = False
-        self.kept = False
-        """Whether it stays, for reading, once it is written."""
+        self._kept = False
 
     @property
     def size(self) -> int:
@@ -73,9 +73,9 @@ class Upload(File):
 
     def open(self, flags: int, caller: Caller) -> Handle:
         """One writer at a time. Raises KernelError(EBUSY), EEXIST for writing to one that stays."""
-        if self.kept and flags & os.O_ACCMODE == os.O_RDONLY:
+        if self._kept and flags & os.O_ACCMODE == os.O_RDONLY:
             return _KeptHandle(self.content)
-        if self.kept:
+        if self._kept:
             raise KernelError(errno.EEXIST)
         if self._open:
             raise KernelError(errno.EBUSY)
@@ -84,7 +84,7 @@ class Upload(File):
 
     def truncate(self, size: int) -> None:
         """Cut off or fill up with zeros. Raises KernelError(EFBIG), EEXIST."""
-        if self.kept:
+        if self._kept:
             raise KernelError(errno.EEXIST)
         if size > MOST_BYTES:
             raise KernelError(errno.EFBIG)
@@ -112,9 +112,10 @@ class Upload(File):
         self._check(self.content)
         self._used = len(self.content)
         try:
-            self._use(bytes(self.content))
+            self._kept = self._use(bytes(self.content))
         except KernelError as answer:
-            self._answer = answer
+            # Without the traceback, whose frames would keep alive what had been made by then.
+            self._answer = KernelError(answer.errno, answer.message)
             raise
         self._answer = None
 
@@ -127,7 +128,7 @@ class Upload(File):
         except KernelError as error:
             reason = error
         self._done(reason)
-        if not self.kept:
+        if not self._kept:
             self.content.clear()
 
 

@@ -23,10 +23,11 @@ class Taken:
         self.reason: KernelError | None = None
         self.upload = Upload(self.use, self.finish, check_elf_is_whole, Caller())
 
-    def use(self, content: bytes) -> None:
+    def use(self, content: bytes) -> bool:
         self.contents.append(content)
         if self.fail:
             raise KernelError(self.fail)
+        return False
 
     def finish(self, reason: KernelError | None) -> None:
         self.done += 1
