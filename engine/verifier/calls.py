@@ -15,7 +15,7 @@ from engine.verifier.formats import format_is_valid
 from engine.verifier.funcs import push_callback
 from engine.verifier.kernelptr import named_struct
 from engine.verifier.mapfuncs import check_map_func
-from engine.verifier.mapinfo import map_rights
+from engine.verifier.mapinfo import map_rights, special_fields
 from engine.verifier.packets import invalidate_packets
 from engine.verifier.precision import mark_chain_precision
 from engine.verifier.programs import check_sleep
@@ -164,6 +164,7 @@ def _special(env: Env, number: int, meta: CallMeta) -> None:
     elif number == FuncId.for_each_map_elem:
         push_callback(env, number, meta.subprog, meta.map)
     elif number == FuncId.loop:
+        _note_loop(env, meta.subprog)
         mark_chain_precision(env, 1)
         cur = env.state.cur
         turns = env.regs[1]
@@ -174,6 +175,18 @@ def _special(env: Env, number: int, meta: CallMeta) -> None:
             cur.callback_depth = 0
             if env.verbose:
                 env.say(f"frame{len(env.state.frames) - 1} bpf_loop iteration limit reached")
+
+
+def _note_loop(env: Env, callback: int | None) -> None:
+    """Whether Linux makes a loop of this bpf_loop: no flags, one callback (`update_loop_inline_state`)."""
+    inlined, known = env.loops.get(env.insn_idx, (True, callback))
+    if inlined:
+        flags = env.regs[4]
+        plain = flags.is_const and not flags.b.v
+        if plain:
+            mark_chain_precision(env, 4)
+        inlined = plain and callback == known
+    env.loops[env.insn_idx] = inlined, known
 
 
 def _check_format(env: Env) -> None:
@@ -197,6 +210,7 @@ def _result(env: Env, proto: Proto, meta: CallMeta) -> Reg:
     if ret is Ret.PTR_TO_MAP_VALUE_OR_NULL:
         return _map_value(env, proto, meta)
     if ret is Ret.PTR_TO_ALLOC_MEM_OR_NULL:
+        env.next_id()
         id = env.next_id()
         flags = MAYBE_NULL | RINGBUF
         env.state.refs = (*env.state.refs, Ref(id, env.insn_idx))
@@ -215,7 +229,8 @@ def _map_value(env: Env, proto: Proto, meta: CallMeta) -> Reg:
         and meta.const_key < target.max_entries
     )
     if sure:
-        return Reg(RegType.MAP_VALUE, ZERO.b, map=target)
+        id = env.next_id() if special_fields(target) else 0
+        return Reg(RegType.MAP_VALUE, ZERO.b, id=id, map=target)
     return Reg(RegType.MAP_VALUE, ZERO.b, id=env.next_id(), flags=MAYBE_NULL, map=target)
 
 

@@ -48,8 +48,7 @@ def do_subprog_call(env: Env, target: int) -> int:
             env.invalid(
                 "global function calls are not allowed while holding a lock,\nuse static function instead"
             )
-        if env.logging:
-            env.say(f"Func#{number} ('{subprog.name}') is global and assumed valid.")
+        env.say(f"Func#{number} ('{subprog.name}') is global and assumed valid.")
         env.global_calls.add(number)
         if subprog.changes_packet:
             invalidate_packets(state)
@@ -92,6 +91,7 @@ def push_callback(env: Env, helper: int, subprog: int | None, target: MapLike | 
     other.callback_unroll_depth += 1
     other.frames[-2].callback_depth += 1
     caller.callback_depth = 0
+    env.touch_all()
 
 
 def leave_by_tail_call(env: Env) -> int:

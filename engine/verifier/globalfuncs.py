@@ -4,6 +4,7 @@ The rules are those of `btf_prepare_func_args` (kernel/bpf/btf.c) and `btf_check
 (kernel/bpf/verifier.c). A pointer to a struct or number is memory of that size, or null.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -14,12 +15,12 @@ from engine.btf.types import Enum as BtfEnum
 from engine.errors import KernelError
 from engine.verifier.args import CallMeta, check_memory
 from engine.verifier.bounds import const_bounds
-from engine.verifier.env import Env
+from engine.verifier.env import Env, Reject
 from engine.verifier.memory import check_ptr_off
 from engine.verifier.regs import MAYBE_NULL, SCALAR, UNKNOWN_SCALAR, Reg, RegType
 from engine.verifier.state import MAIN_CALLSITE, Frame, State
 
-__all__ = ["check_global_args", "global_entry"]
+__all__ = ["check_global_args", "check_main", "global_entry"]
 
 _MAX_ARGS = 5
 _CONTEXTS = {
@@ -67,7 +68,9 @@ def _param(env: Env, btf: Btf, name: str, number: int, type_id: int) -> _Param:
         try:
             return _Param(_Kind.MEM, btf.size_of(record.type))
         except KernelError:
-            env.invalid(f"arg#{number} reference type size cannot be determined")
+            target = btf.resolve(record.type)
+            kind = "UNKNOWN" if target.kind == Kind.UNKN else Kind(target.kind).name
+            env.invalid(f"arg#{number} reference type('{kind} {target.name}') size cannot be determined: -22")
     env.invalid(f"Arg#{number} type {Kind(record.kind).name} in {name}() is not supported yet.")
 
 
@@ -113,6 +116,14 @@ def _check_memory(env: Env, regno: int, reg: Reg, size: int) -> None:
     for writes in (False, True):
         check_memory(env, regno, size, writes, False, CallMeta(0))
     env.regs[regno] = reg
+
+
+def check_main(env: Env) -> None:
+    """Look at the types of the main program as at those of a global function; that they are no good is said
+    in the log, and does no harm (`do_check_common`)."""
+    if env.spec.func_info:
+        with suppress(Reject):
+            _params(env, 0)
 
 
 def global_entry(env: Env, subprog: int) -> State:

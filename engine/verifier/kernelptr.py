@@ -8,7 +8,7 @@ import errno
 
 from engine.abi.bpf import AttachType, ProgType
 from engine.btf import Btf, Kind
-from engine.btf.types import Composite, Func, FuncProto, Pointer, Typedef
+from engine.btf.types import Composite, Func, FuncProto, Int, Pointer, Typedef, Void
 from engine.progspec import ProgSpec
 from engine.verifier.bounds import const_bounds
 from engine.verifier.env import Env
@@ -70,24 +70,41 @@ def _pointed_by(btf: Btf, pointer: Pointer, flags: int) -> Reg:
     return UNKNOWN_SCALAR
 
 
-def load_argument(spec: ProgSpec, off: int, size: int) -> Reg | None:
-    """An argument, or for TRACE_FEXIT the value returned, from the context; None where there is none."""
+def load_argument(env: Env, off: int, size: int) -> Reg | None:
+    """An argument, or for TRACE_FEXIT the value returned, from the context (`tracing_prog_ctx_access`,
+    `btf_ctx_access`); None where there is none, with the reason in the log."""
+    spec = env.spec
     target = attach_target(spec)
-    if target is None or off < 0 or off % 8 or off // 8 >= _MAX_ARGS or size not in (1, 2, 4, 8):
+    if target is None or not 0 <= off < 8 * _MAX_ARGS or off % size:
         return None
-    _, proto = target
+    name, proto = target[0].removeprefix("btf_trace_"), target[1]
     number = off // 8
+    if off % 8:
+        env.say(f"func '{name}' offset {off} is not multiple of 8")
+        return None
     if number < len(proto.params):
         type_id = proto.params[number].type
     elif number == len(proto.params) and spec.expected_attach_type == AttachType.TRACE_FEXIT:
         type_id = proto.type
     else:
+        env.say(f"func '{name}' doesn't have {number + 1}-th argument")
         return None
-    if not type_id:
-        return UNKNOWN_SCALAR
+    record = spec.kernel_btf.resolve(type_id)
+    if isinstance(record, Pointer):
+        to = spec.kernel_btf.resolve(record.type)
+        if size != 8:
+            env.say(f"func '{name}' size {size} must be 8")
+            return None
+        if not isinstance(to, Void | Int | Composite):
+            env.say(f"func '{name}' arg{number} type {to.kind.name} is not a struct")
+            return None
     trusted = TRUSTED if spec.expected_attach_type == AttachType.TRACE_RAW_TP else 0
     found = _pointed(spec.kernel_btf, type_id, trusted)
-    return None if found.type == RegType.BTF and size != 8 else found
+    if found.type == RegType.BTF:
+        env.say(
+            f"func '{name}' arg{number} has btf_id {found.n} type {found.map.kind.name} '{found.map.name}'"
+        )
+    return found
 
 
 def load_member(env: Env, reg: Reg, regno: int, off: int, size: int) -> Reg:

@@ -170,8 +170,11 @@ def frame_text(state: State, frame: Frame, regs: int = -1, slots: int = -1) -> s
         else:
             text += slot.kinds
         parts.append(text)
-    if state.refs:
-        parts.append(" refs=" + ",".join(str(ref.id) for ref in state.refs))
+    refs = [ref.id for ref in state.refs]
+    if state.active_lock is not None:
+        refs.append(state.active_lock[1])
+    if refs:
+        parts.append(" refs=" + ",".join(map(str, refs)))
     if frame.in_callback:
         parts.append(" cb")
     return "".join(parts) + "\n"

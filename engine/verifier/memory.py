@@ -164,7 +164,7 @@ def _context(env: Env, reg: Reg, regno: int, off: int, size: int, write: bool, d
     fixed_ok = env.spec.type == ProgType.SYSCALL
     check_ptr_off(env, reg, regno, fixed_ok)
     if env.spec.type == ProgType.TRACING:
-        argument = None if write else load_argument(env.spec, off, size)
+        argument = None if write else load_argument(env, off, size)
         if argument is None:
             env.deny(f"invalid bpf_context access off={off} size={size}")
         if dst >= 0:

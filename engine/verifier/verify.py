@@ -12,12 +12,12 @@ from engine.verifier.cfg import check_cfg, check_subprogs
 from engine.verifier.depth import check_stack_depth
 from engine.verifier.effects import note_effects
 from engine.verifier.env import Env, Reject
-from engine.verifier.globalfuncs import global_entry
+from engine.verifier.globalfuncs import check_main, global_entry
 from engine.verifier.liveness import compute_live_regs, live_regs_text
 from engine.verifier.log import LEVEL1, LEVEL2, QUIET, STATS, Log
 from engine.verifier.programs import check_program
 from engine.verifier.regs import Reg, RegType
-from engine.verifier.result import Verified, VerifierError, VerifierStats
+from engine.verifier.result import Subprog, Verified, VerifierError, VerifierStats
 from engine.verifier.scan import resolve_maps
 from engine.verifier.state import MAIN_CALLSITE, Frame, State
 from engine.verifier.trace import insn_text
@@ -26,6 +26,7 @@ from engine.verifier.walk import walk
 __all__ = ["verify"]
 
 _MAX_INSNS = 1_000_000
+_LOOP_REGISTERS = 24
 
 
 def verify(spec: ProgSpec, *, log_level: int = LEVEL1) -> Verified:
@@ -77,6 +78,7 @@ def _check(env: Env) -> None:
         prepare(env)
     if env.verbose:
         _print_live_regs(env)
+    check_main(env)
     frame = Frame(MAIN_CALLSITE, 0, 0)
     frame.regs[1] = Reg(RegType.CTX, const_bounds(0))
     walk(env, State([frame]), 0, 0)
@@ -118,7 +120,7 @@ def _print_live_regs(env: Env) -> None:
         if skip:
             skip = False
             continue
-        env.say(f"{i:7d}: {live_regs_text(env.live_regs[i])} {insn_text(env, i)}")
+        env.say(f"    {i:3d}: {live_regs_text(env.live_regs[i])} {insn_text(env, i)}")
         skip = env.insns[i].code == 0x18
 
 
@@ -127,13 +129,19 @@ def _statistics(env: Env, elapsed_ns: int) -> None:
     if not env.log.level:
         return
     if env.log.level & STATS:
-        depths = "+".join(str(subprog.stack_depth) for subprog in env.subprogs)
+        depths = "+".join(str(_shown_depth(env, subprog)) for subprog in env.subprogs)
         env.log.write(f"verification time {elapsed_ns // 1000} usec\nstack depth {depths}\n")
     env.log.write(
         f"processed {env.insn_processed} insns (limit 1000000) "
         f"max_states_per_insn {env.max_states_per_insn} total_states {env.total_states} "
         f"peak_states {env.peak_states} mark_read 0\n"
     )
+
+
+def _shown_depth(env: Env, subprog: Subprog) -> int:
+    """Bytes of stack, with those where Linux keeps registers around a loop that it makes of a bpf_loop."""
+    loops = any(inlined and subprog.start <= idx < subprog.end for idx, (inlined, _) in env.loops.items())
+    return subprog.stack_depth + (_LOOP_REGISTERS if loops else 0)
 
 
 def _rewritten(env: Env) -> list[Insn]:

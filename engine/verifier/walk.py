@@ -30,14 +30,11 @@ def walk(env: Env, start: State, insn_idx: int, subprog: int) -> None:
     env.subprog = subprog
     env.pending.clear()
     env.explored.clear()
-    env.explored_count = 0
     env.enter(start)
     env.insn_idx = insn_idx
     env.prev_insn_idx = -1
     env.prev_line = None
     env.touch_all()
-    env.prev_jmps_processed = env.jmps_processed
-    env.prev_insn_processed = env.insn_processed
     fresh = False
     steps = _Steps()
     while True:

@@ -22,7 +22,9 @@ def typed_program(rng: random.Random, btf: Btf) -> tuple[str, Both] | None:
     target = btf.find(f"btf_trace_{name}", Kind.TYPEDEF)
     if target is None:
         return None
-    insns = [Insn(Class.LDX | Mode.MEM | Size.DW, 3, 1, 8 * rng.randrange(3))]
+    first = rng.choice((1, 2, 4, 8, 8, 8, 8, 8, 8))
+    at = rng.choice((0, 0, 0, 8, 8, 16, 16, 4, 32, 90, 96))
+    insns = [Insn(Class.LDX | Mode.MEM | _SIZES[first], 3, 1, at)]
     for _ in range(rng.randrange(1, 4)):
         size = rng.choice((1, 2, 4, 8, 8, 8))
         near = rng.choice((8 * rng.randrange(64), rng.randrange(-8, 200)))

@@ -65,3 +65,28 @@ SEC("cgroup_skb/egress") int lock_loop(struct __sk_buff *skb)
 	bpf_spin_unlock(&g->lock);
 	return g->before & 1;
 }
+
+SEC("tc") int reject_unlock_of_another(struct __sk_buff *skb)
+{
+	__u32 one = 1, two = 2;
+	struct guarded *g = bpf_map_lookup_elem(&locked, &one), *h = bpf_map_lookup_elem(&locked, &two);
+
+	if (!g || !h)
+		return 0;
+	bpf_spin_lock(&g->lock);
+	bpf_spin_unlock(&h->lock);
+	return 0;
+}
+
+SEC("tc") int reject_lock_of_callee(struct __sk_buff *skb)
+{
+	__u32 key = 1;
+	struct guarded *g = bpf_map_lookup_elem(&locked, &key);
+
+	if (!g)
+		return 0;
+	bpf_spin_lock(&g->lock);
+	add(g, bpf_ktime_get_ns());
+	bpf_spin_unlock(&g->lock);
+	return 0;
+}
