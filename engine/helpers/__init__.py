@@ -9,6 +9,7 @@ Nothing here takes a lock that is held while a file operation waits.
 
 from engine.helpers import (
     cgroup,
+    checksums,
     clock,
     frames,
     loops,
@@ -36,6 +37,7 @@ __all__ = [
     "Proto",
     "Ret",
     "cgroup",
+    "checksums",
     "clock",
     "frames",
     "helper",

@@ -10,6 +10,7 @@ import pytest
 
 from engine.abi.bpf import FuncId, ProgType
 from engine.abi.ctx import SkBuff, XdpMd
+from engine.helpers.checksums import l3_csum_replace, l4_csum_replace
 from engine.helpers.packet import (
     csum_diff,
     skb_load_bytes,
@@ -115,3 +116,33 @@ def test_checksum_differences() -> None:
         a, b = (ctypes.create_string_buffer(data, max(1, len(data))) for data in (old, new))
         mine = csum_diff(0, ctypes.addressof(a), len(old), ctypes.addressof(b), len(new), seed)
         assert mine == theirs, (old, new, seed)
+
+
+@pytest.mark.parametrize("function", [l3_csum_replace, l4_csum_replace])
+def test_corrected_checksums(function: Native) -> None:
+    rng = random.Random(5)
+    for number in range(150):
+        offset = rng.choice([0, 2, 16, 24, 24, 24, 98, 99, 100, 25, 0x10000, 2**32 + 24])
+        size = rng.choice([0, 2, 2, 4, 4, 3])
+        old = rng.choice([0, rng.getrandbits(16), rng.getrandbits(32), rng.getrandbits(64)])
+        new = rng.choice([0, old, rng.getrandbits(16), rng.getrandbits(32), rng.getrandbits(64)])
+        flags = size | rng.choice([0, 0, 0x10, 0x20, 0x60, 0x100])
+        with ExitStack() as stack:
+            result = kernel.value_map(stack, bytes(8))
+            code = b"".join(
+                kernel.load_value(2 + i, value) for i, value in enumerate((offset, old, new, flags))
+            )
+            theirs, packet = _kernel(
+                ProgType.SCHED_CLS, code + kernel.call(FuncId[function.__name__]), result
+            )
+        context = Context(ProgType.SCHED_CLS)
+        assert function(0, context.address, offset, old, new, flags) == theirs, number
+        assert context.packet.raw == packet, (number, offset, old, new, flags)
+
+
+def test_a_checksum_of_zero_is_none() -> None:
+    for flags, wanted in ((0x22, 0), (0x62, 0xFFFF - 7), (0x02, 0xFFFF - 7)):
+        context = Context(ProgType.SCHED_CLS)
+        ctypes.memset(context.packet, 0, 2)
+        assert l4_csum_replace(0, context.address, 0, 0, 7, flags) == 0
+        assert struct.unpack_from("<H", context.packet)[0] == wanted
