@@ -65,6 +65,21 @@ def _replace(field: int, old: int, new: int, size: int) -> int:
     return 0
 
 
+@native
+def _add16(one: int, other: int) -> int:
+    """Sum of two 16-bit checksums, the carry folded in (csum16_add)."""
+    total = one + other
+    return (total & _U16_MAX) + (total >> 16)
+
+
+@native
+def _replace16(field: int, old: int, new: int) -> int:
+    """The same for two bytes, in 16 bits, which tells the two zeros apart otherwise (csum_replace2)."""
+    there = _add16(u16(field) ^ _U16_MAX, (old & _U16_MAX) ^ _U16_MAX)
+    put16(field, _add16(there, new & _U16_MAX) ^ _U16_MAX)
+    return 0
+
+
 @helper(Proto(FuncId.l3_csum_replace, "bpf_l3_csum_replace", Ret.INTEGER, _ARGS, progs=_WRITERS))
 @native
 def l3_csum_replace(env: int, ctx: int, offset: int, old: int, new: int, flags: int) -> int:
@@ -74,7 +89,7 @@ def l3_csum_replace(env: int, ctx: int, offset: int, old: int, new: int, flags: 
     field = _field(ctx, offset & _U32_MAX)
     if field == 0:
         return _EFAULT
-    return _replace(field, old, new, flags)
+    return _replace16(field, old, new) if flags == 2 else _replace(field, old, new, flags)
 
 
 @helper(Proto(FuncId.l4_csum_replace, "bpf_l4_csum_replace", Ret.INTEGER, _ARGS, progs=_WRITERS))

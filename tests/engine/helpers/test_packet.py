@@ -140,6 +140,20 @@ def test_corrected_checksums(function: Native) -> None:
         assert context.packet.raw == packet, (number, offset, old, new, flags)
 
 
+@pytest.mark.parametrize("function", [l3_csum_replace, l4_csum_replace])
+def test_the_two_zeros_of_checksums(function: Native) -> None:
+    packet = b"\xff\xff" + PACKET[2:]
+    with ExitStack() as stack:
+        result = kernel.value_map(stack, bytes(8))
+        fill = kernel.insn(0x61, 2, 1, 76) + kernel.insn(0x61, 3, 1, 80) + kernel.insn(0xBF, 4, 2)
+        fill += kernel.insn(0x07, 4, imm=2) + kernel.insn(0x2D, 4, 3, 1) + kernel.insn(0x6A, 2, 0, 0, 0xFFFF)
+        code = b"".join(kernel.load_value(2 + i, value) for i, value in enumerate((0, 0xFFFF, 0, 2)))
+        theirs = _kernel(ProgType.SCHED_CLS, fill + code + kernel.call(FuncId[function.__name__]), result)
+    context = Context(ProgType.SCHED_CLS)
+    ctypes.memmove(context.packet, packet, len(packet))
+    assert (function(0, context.address, 0, 0xFFFF, 0, 2), context.packet.raw) == theirs
+
+
 def test_a_checksum_of_zero_is_none() -> None:
     for flags, wanted in ((0x22, 0), (0x62, 0xFFFF - 7), (0x02, 0xFFFF - 7)):
         context = Context(ProgType.SCHED_CLS)
