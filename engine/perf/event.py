@@ -1,6 +1,8 @@
 """The objects behind perf descriptors, and the ring that a client maps (kernel/events/core.c)."""
 
 import errno
+import functools
+import operator
 import os
 import struct
 import threading
@@ -18,6 +20,8 @@ from engine.perf.ring import PERF_HDR_SIZE, MmapPage, PerfHdr, SampleType
 __all__ = ["BpfOutputEvent", "PerfEvent", "PerfEventAttr"]
 
 _DISABLED = 0xFFFF_FFFF
+_FILLED = functools.reduce(operator.or_, SampleType)
+"""Fields that samples may have; behind another, a reader would find the data in the wrong place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +160,8 @@ class BpfOutputEvent(PerfEvent):
     """PERF_TYPE_SOFTWARE, PERF_COUNT_SW_BPF_OUTPUT on one CPU: what bpf_perf_event_output writes to."""
 
     def __init__(self, attr: PerfEventAttr, cpu: int, host: MapHost | None = None) -> None:
-        if not attr.sample_type & SampleType.RAW and attr.sample_type:
-            raise KernelError(errno.EINVAL, "bpf output is raw data")
+        if attr.sample_type & SampleType.RAW and attr.sample_type & ~_FILLED:
+            raise KernelError(errno.EOPNOTSUPP, f"samples with fields {attr.sample_type & ~_FILLED:#x}")
         super().__init__(attr, cpu, host)
         if not attr.disabled:
             self.enable()

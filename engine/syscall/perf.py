@@ -6,6 +6,7 @@ flags bit 0 disabled, bit 14 watermark, bits 38 and up reserved
 """
 
 import errno
+import os
 import struct
 
 from engine.errors import KernelError
@@ -27,6 +28,7 @@ _SAMPLE_TYPES = (1 << 25) - 1
 _READ_FORMATS = (1 << 5) - 1
 _MAX_NAME = 128
 _OPEN_FLAGS = 0xF
+_PID_CGROUP = 1 << 2
 
 
 def read_perf_attr(caller: BpfCaller, address: int) -> PerfEventAttr:
@@ -69,16 +71,23 @@ def _kprobe(machine: Machine, caller: BpfCaller, attr: PerfEventAttr) -> PerfEve
 def perf_event_open(
     machine: Machine, caller: BpfCaller, attr: int, pid: int, cpu: int, group_fd: int, flags: int
 ) -> int:
-    """A descriptor of a new event. ENOENT for a type or config that there is not, EINVAL, E2BIG, ENODEV."""
+    """A descriptor of a new event. ENOENT: no such type or config; E2BIG, EINVAL, EBADF, ESRCH."""
     if flags & ~_OPEN_FLAGS:
         raise KernelError(errno.EINVAL, f"bad flags {flags:#x}")
     wanted = read_perf_attr(caller, attr)
-    if cpu >= machine.nr_cpus:
-        raise KernelError(errno.EINVAL, f"no CPU {cpu}")
-    if pid == -1 and cpu == -1:
-        raise KernelError(errno.EINVAL, "neither thread nor CPU")
+    grouped = bool(flags & _PID_CGROUP)
+    if grouped and -1 in (pid, cpu):
+        raise KernelError(errno.EINVAL, "control groups are counted on a CPU")
     if group_fd != -1:
-        raise KernelError(errno.EINVAL, "events are not grouped")
+        leader = caller.fds.get(group_fd).object if group_fd >= 0 else None
+        number = errno.EINVAL if isinstance(leader, PerfEvent) else errno.EBADF
+        raise KernelError(number, "events are not grouped")
+    if not grouped and (pid < -1 or (pid > 0 and not os.path.exists(f"/proc/{pid}"))):
+        raise KernelError(errno.ESRCH, f"no process {pid}")
+    if cpu >= machine.nr_cpus or cpu < -1 or (cpu == -1 and pid == -1):
+        raise KernelError(errno.EINVAL, f"no CPU {cpu}")
+    if grouped:
+        raise KernelError(errno.EBADF, "not a control group")
     event: PerfEvent
     match wanted.type, wanted.config:
         case (kind, config) if (kind, config) == (_SOFTWARE, _BPF_OUTPUT):

@@ -77,6 +77,33 @@ def test_sizes_of_the_attribute_agree(machine: Machine, size: int, tail: bytes) 
     assert min(ours, 0) == (0 if theirs >= 0 else -error)
 
 
+@against_kernel
+@pytest.mark.parametrize("cpu", [0, -1, -2, 9999])
+@pytest.mark.parametrize("pid", [-1, 0, -2, 0x7FFF_FFFF])
+def test_threads_cpus_groups_and_flags_agree(machine: Machine, pid: int, cpu: int) -> None:
+    libc, caller = ctypes.CDLL(None, use_errno=True), BpfCaller()
+    for group in (-1, -2, 9999):
+        for flags in (0, 1, 8, 16, 4):
+            for sample_type in (1 << 10, 8, 0):
+                attr = _attr(1, 10, sample_type=sample_type)
+                theirs = libc.syscall(SYS_PERF_EVENT_OPEN, attr, pid, cpu, group, ctypes.c_ulong(flags))
+                error = ctypes.get_errno()
+                if theirs >= 0:
+                    os.close(theirs)
+                elif error in (errno.ENOENT, errno.ENOSYS, errno.EACCES, errno.EPERM):
+                    pytest.skip(f"no such event here: {errno.errorcode[error]}")
+                try:
+                    perf_event_open(machine, caller, ctypes.addressof(attr), pid, cpu, group, flags)
+                    ours = 0
+                except KernelError as refused:
+                    ours = refused.errno
+                assert ours == (0 if theirs >= 0 else error), (group, flags, sample_type)
+
+
+def test_samples_of_unknown_shape_are_refused(machine: Machine) -> None:
+    assert _open(machine, BpfCaller(), _attr(1, 10, sample_type=1 << 10 | 1 << 5)) == -errno.EOPNOTSUPP
+
+
 def test_what_there_is_not(machine: Machine) -> None:
     caller = BpfCaller()
     for kind, config in ((0, 0), (1, 0), (2, 5), (6, 2), (7, 0), (99, 0)):
