@@ -177,13 +177,15 @@ class Prog:
         return f"<prog {self.id} {self.type.name} {self.name!r} tag {self.tag.hex()}>"
 
 
-def load_prog(machine: "Machine", spec: ProgSpec, *, log_level: int = 1, uid: int = 0) -> Prog:
+def load_prog(
+    machine: "Machine", spec: ProgSpec, *, log_level: int = 1, uid: int = 0, every_path: bool = False
+) -> Prog:
     """Verify, compile and register a program. Raises VerifierError (with the log) and KernelError.
 
     EAGAIN if it is interrupted (`engine.interruption`) before it is compiled.
     """
     from engine.jit.bpf import compile_bpf
 
-    verified = verify(spec, log_level=log_level)
+    verified = verify(spec, log_level=log_level, every_path=every_path)
     check()
     return Prog(machine, spec, verified, compile_bpf(verified, HELPERS), uid)

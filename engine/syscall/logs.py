@@ -33,19 +33,22 @@ class CallerLog:
 
     @property
     def verbosity(self) -> int:
-        """The level without the bits that say how to keep the log; 1 where there is nothing else."""
-        return self.level & ~_FIXED or self.level >> 3
+        """The level without the bit that says how to keep the log, unless there is nothing else."""
+        return self.level & ~_FIXED or self.level
 
-    def write(self, caller: BpfCaller, attr: Attr, text: str) -> None:
-        """Give the caller the log as far as it fits, and its size. ENOSPC where it was cut."""
-        if not self.level:
-            return
+    def write(self, caller: BpfCaller, attr: Attr, text: str, longest: int = 0) -> None:
+        """Give the caller the log as far as it fits, and the size that it would have needed.
+
+        That is the size of the longest log there was, of which `longest` characters are known: a path that
+        was found safe is forgotten. ENOSPC where the buffer is shorter.
+        """
         raw = text.encode(errors="replace")
+        needed = max(len(raw), longest + len(raw) - len(text)) + 1 if self.level else 0
         if attr.size >= self.true_size_at + 4:
-            caller.memory.write(attr.address + self.true_size_at, struct.pack("<I", len(raw) + 1))
+            caller.memory.write(attr.address + self.true_size_at, struct.pack("<I", needed))
         if not self.buffer:
             return
         kept = raw[: self.size - 1] if self.level & _FIXED else raw[max(0, len(raw) - self.size + 1) :]
         caller.memory.write(self.buffer, kept + b"\0")
-        if len(raw) >= self.size:
+        if needed > self.size:
             raise KernelError(errno.ENOSPC, "the log was cut")

@@ -156,11 +156,11 @@ def prog_load(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
     log.check()
     spec = _spec(machine, caller, attr)
     try:
-        prog = load_prog(machine, spec, log_level=log.verbosity, uid=caller.uid)
+        prog = load_prog(machine, spec, log_level=log.verbosity, uid=caller.uid, every_path=True)
     except VerifierError as error:
-        log.write(caller, attr, error.log)
+        log.write(caller, attr, error.log, error.log_longest)
         raise
-    log.write(caller, attr, prog.log)
+    log.write(caller, attr, prog.log, prog.verified.log_longest)
     return caller.fds.install(BpfFile(prog))
 
 

@@ -30,19 +30,24 @@ _MAX_TEXT = 1 << 26
 
 
 class Log:
-    """Text that grows, and can be cut back to a position. `summary`: what remains of a success is wanted."""
+    """Text that grows, and can be cut back to a position. `longest`: the most characters that it ever had.
+
+    `summary`: what remains of a success is wanted.
+    """
 
     def __init__(self, level: int, *, summary: bool = False) -> None:
         self.level = level
         self.summary = summary or bool(level & (LEVEL1 | LEVEL2))
         self._parts: list[str] = []
         self.pos = 0
+        self.longest = 0
 
     def write(self, text: str) -> None:
         """Add text, whatever the level; nothing once the log has grown absurdly large."""
         if self.pos < _MAX_TEXT:
             self._parts.append(text)
             self.pos += len(text)
+            self.longest = max(self.longest, self.pos)
 
     def cut(self, pos: int) -> None:
         """Forget all text after `pos`."""

@@ -15,11 +15,15 @@ __all__ = ["InsnAux", "PtrClass", "Subprog", "Verified", "VerifierError", "Verif
 
 
 class VerifierError(KernelError):
-    """The program was refused; `log` is the whole text of the verifier, `errno` the kernel's."""
+    """The program was refused; `log` is the whole text of the verifier, `errno` the kernel's.
 
-    def __init__(self, number: int, message: str, log: str) -> None:
+    log_longest: the most characters that the log had while paths were walked.
+    """
+
+    def __init__(self, number: int, message: str, log: str, log_longest: int = 0) -> None:
         super().__init__(number, message)
         self.log = log
+        self.log_longest = max(log_longest, len(log))
 
 
 class PtrClass(IntEnum):
@@ -111,3 +115,4 @@ class Verified:
     stats: VerifierStats = field(default_factory=VerifierStats)
     max_pkt_offset: int = 0
     max_ctx_offset: int = 0
+    log_longest: int = 0

@@ -29,16 +29,16 @@ _MAX_INSNS = 1_000_000
 _LOOP_REGISTERS = 24
 
 
-def verify(spec: ProgSpec, *, log_level: int = LEVEL1) -> Verified:
+def verify(spec: ProgSpec, *, log_level: int = LEVEL1, every_path: bool = False) -> Verified:
     """Prove the program safe, or raise VerifierError with the kernel's errno and log.
 
     Level 1 logs the path that failed, level 2 every path, level 4 statistics only. To be quick, a program
     is
     verified in silence first; one that is refused is walked a second time to write its log, unless it is
     too
-    complex.
+    complex. With `every_path` the log is written at once, so that `log_longest` is Linux's.
     """
-    if not log_level & LEVEL1 or log_level & LEVEL2:
+    if every_path or not log_level & LEVEL1 or log_level & LEVEL2:
         return _run(spec, Log(log_level))
     try:
         return _run(spec, Log(QUIET | (log_level & STATS), summary=True))
@@ -55,7 +55,7 @@ def _run(spec: ProgSpec, log: Log) -> Verified:
         _check(env)
     except Reject as refusal:
         _statistics(env, perf_counter_ns() - start)
-        raise VerifierError(refusal.errno, refusal.message, log.text) from None
+        raise VerifierError(refusal.errno, refusal.message, log.text, log.longest) from None
     _statistics(env, perf_counter_ns() - start)
     return Verified(
         _rewritten(env),
@@ -66,6 +66,7 @@ def _run(spec: ProgSpec, log: Log) -> Verified:
         VerifierStats(env.insn_processed, env.max_states_per_insn, env.total_states, env.peak_states),
         env.max_pkt_offset,
         env.max_ctx_offset,
+        log.longest,
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 from engine.abi.bpf import AttachType, Cmd, FuncId, MapType, ProgType
 from engine.btf import Btf, Kind
 from engine.errors import KernelError
+from engine.isa import assemble, encode
 from engine.kernel.btf import kernel_btf
 from engine.machine import Machine
 from engine.syscall import BpfCaller, bpf
@@ -215,17 +216,25 @@ def test_a_short_buffer_gets_what_fits(sides: Sides) -> None:
     assert answers[0].result == -errno.ENOSPC
 
 
-def test_logs_and_their_room(sides: Sides) -> None:
-    bad = insn(0xBF, 0, 5) + insn(0x95)
-    for code in (bad, EXIT):
-        for level, room in ((0, 0), (1, 0), (1, 4096), (2, 4096), (1, 10), (1, 1), (0, 16), (8, 16)):
+_LOGGED = {
+    "accepted": "r6 = 1\nif r1 == 0 goto +1\nr6 = 3\nr0 = 0\nexit",
+    "refused": "r6 = 1\nr0 = *(u64 *)(r10 +8)\nexit",
+    "refused at once": "r0 = 0\nr0 = 1",
+}
+
+
+@pytest.mark.parametrize("text", _LOGGED.values(), ids=_LOGGED.keys())
+@pytest.mark.skipif(not os.uname().release.startswith("6.18"), reason="the log is that of Linux 6.18")
+def test_logs_and_their_room(sides: Sides, text: str) -> None:
+    code = encode(assemble(text))
+    for level in (0, 1, 2, 3, 8, 9, 10, 16):
+        for room in (0, 1, 2, 10, 97, 98, 99, 150, 200, 300, 4096):
             answers = []
             for side, function in enumerate(sides.calls()):
                 log = ctypes.create_string_buffer(room) if room else None
                 result, true_size = _load(function, code, ProgType.SOCKET_FILTER, level=level, log=log)
                 sides.keep(side, result)
-                first = log.value.split(b"\n")[0] if log is not None and level == 1 and room > 100 else b""
-                answers.append((min(result, 0), bool(true_size), first))
+                answers.append((min(result, 0), true_size, log.value if log is not None else b""))
             assert answers[0] == answers[1], (level, room)
 
 
