@@ -5,6 +5,9 @@ import os
 
 __all__ = ["KernelError"]
 
+_NAMES = errno.errorcode | {errno.EOPNOTSUPP: "EOPNOTSUPP", 524: "ENOTSUPP"}
+"""As the kernel calls them. 524 is one that no C library knows."""
+
 
 class KernelError(Exception):
     """An operation failed as a system call fails: with an errno, and a message for people.
@@ -16,7 +19,7 @@ class KernelError(Exception):
     def __init__(self, number: int, message: str = "") -> None:
         super().__init__(number, message)
         self.errno = number
-        self.message = message or os.strerror(number)
+        self.message = message or ("Operation not supported" if number == 524 else os.strerror(number))
 
     def __str__(self) -> str:
-        return f"{errno.errorcode.get(self.errno, self.errno)}: {self.message}"
+        return f"{_NAMES.get(self.errno, self.errno)}: {self.message}"

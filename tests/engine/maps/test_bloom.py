@@ -27,7 +27,7 @@ def test_what_filters_do_not_have() -> None:
     with pytest.raises(KernelError, match="EINVAL"):
         seen.push(bytes(8), 1)
     for missing in (seen.pop, lambda: seen.next_key(None), lambda: seen.delete(b"")):
-        with pytest.raises(KernelError, match=r"EOPNOTSUPP|ENOTSUP"):
+        with pytest.raises(KernelError, match="EOPNOTSUPP"):
             missing()
     for bad in ((4, 8, 10, 0), (0, 0, 10, 0), (0, 8, 0, 0), (0, 8, 10, 16)):
         with pytest.raises(KernelError, match="EINVAL"):
