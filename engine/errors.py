@@ -5,7 +5,7 @@ import os
 
 __all__ = ["KernelError"]
 
-_NAMES = errno.errorcode | {errno.EOPNOTSUPP: "EOPNOTSUPP", 524: "ENOTSUPP"}
+_NAMES = {**errno.errorcode, errno.EOPNOTSUPP: "EOPNOTSUPP", 524: "ENOTSUPP"}
 """As the kernel calls them. 524 is one that no C library knows."""
 
 

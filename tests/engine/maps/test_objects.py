@@ -17,7 +17,7 @@ from engine.maps.objects import ArrayOfMaps, ObjectArray
 
 
 def _fails(number: int) -> "pytest.RaisesContext[KernelError]":
-    return pytest.raises(KernelError, match=errno.errorcode.get(number, str(number)))
+    return pytest.raises(KernelError, match=errno.errorcode.get(number, "ENOTSUPP"))
 
 
 _INNER = MapSpec(MapType.HASH, 4, 8, 10)
