@@ -7,21 +7,30 @@ from pathlib import Path
 
 from engine.abi.bpf import AttachType, ProgType
 from engine.errors import KernelError
+from engine.interruption import interruptible
 from engine.isa import Alu, Class, Insn, Jmp, Mode, Size
 from tests.differential.compiled import feature_objects
 from tests.differential.generate import Generator
 from tests.differential.helpercalls import HelperMaps, helper_program
 from tests.differential.host import host_kernel
-from tests.differential.objects import Outcome, compare_mutants, compare_object, embedded_objects
+from tests.differential.loops import LoopGenerator, asked_often, loop_btf
+from tests.differential.objects import (
+    Outcome,
+    compare_mutants,
+    compare_object,
+    embedded_objects,
+    load_btf,
+)
 from tests.differential.packets import packet_program
 from tests.differential.typed import typed_program
-from tests.differential.verdicts import Agreement, Both, Maps, ask_both, with_descriptors
+from tests.differential.verdicts import Agreement, Both, Maps, Typed, ask_both, with_descriptors
 
 __all__ = [
     "contexts",
     "features",
     "generated",
     "helper_calls",
+    "loops",
     "mutants",
     "objects",
     "opcodes",
@@ -29,6 +38,8 @@ __all__ = [
     "typed",
 ]
 
+_LONG = 500
+"""How often a program's verification may ask whether to go on."""
 _EXIT = [Insn(Class.ALU64 | Alu.MOV), Insn(Class.JMP | Jmp.EXIT)]
 _SIZES = {1: Size.B, 2: Size.H, 4: Size.W, 8: Size.DW}
 _PACKET_TYPES = (
@@ -114,6 +125,21 @@ def opcodes(seed: int, count: int) -> Agreement:
             setup = [Insn(Class.ALU64 | Alu.MOV, reg, 0, 0, 1) for reg in (0, 2, 3)]
             setup.append(Insn(Class.STX | Mode.MEM | Size.DW, 10, 3, -8))
             agreement.add(str(insn), ask_both([*setup, insn, *_EXIT], ProgType.KPROBE, {}))
+    return agreement
+
+
+def loops(seed: int, count: int) -> Agreement:
+    """Programs with loops; those that take long are left to the kernel."""
+    agreement, maps, btf = Agreement(), Maps(), loop_btf()[0]
+    btf_fd = load_btf(btf)
+    for n in range(seed, seed + count):
+        program = LoopGenerator(n).loops()
+        insns = with_descriptors(program.insns, maps.fds)
+        with interruptible(asked_often(_LONG)):
+            both = ask_both(insns, ProgType.KPROBE, maps.known, typed=Typed(btf_fd, btf, program.func_info))
+        agreement.add(f"seed {n}", both)
+    for fd in (btf_fd, *maps.fds.values()):
+        os.close(fd)
     return agreement
 
 

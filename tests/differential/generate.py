@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from engine.isa import Alu, Atomic, Class, Insn, Jmp, Mode, Size, Source
 
-__all__ = ["ARRAY_FD", "HASH_FD", "Generator"]
+__all__ = ["ARRAY_FD", "HASH_FD", "Body", "Generator"]
 
 ARRAY_FD, HASH_FD = 1000, 1001
 """Placeholders in LD_IMM64 for an array map (key 4, value 48, 4 entries) and a hash (key 8, value 64)."""
@@ -31,7 +31,7 @@ _EDGES = (0, 1, 2, 3, 7, 8, 15, 16, 31, 32, 47, 48, 63, 64, 127, 128, 255, 256, 
 
 
 @dataclass
-class _Body:
+class Body:
     """Instructions so far, and a guess at what each register holds: s scalar, m map value, f stack, c
     context."""
 
@@ -48,18 +48,22 @@ class Generator:
 
     def program(self, length: int = 30) -> list[Insn]:
         """One program that ends in `r0 = 0; exit` on every path."""
-        body = _Body(kinds={1: "c", 10: "f"})
-        self._prologue(body)
+        body = Body(kinds={1: "c", 10: "f"})
+        self.prologue(body)
         while len(body.insns) < length:
-            self._statement(body)
+            self.statement(body)
+        self.close(body)
+        return body.insns
+
+    def close(self, body: Body) -> None:
+        """Add `r0 = 0; exit`, where the open jumps go."""
         end = len(body.insns)
         for at in body.open_jumps:
             old = body.insns[at]
             body.insns[at] = Insn(old.code, old.dst, old.src, end - at - 1, old.imm)
         body.insns += [Insn(Class.ALU64 | Alu.MOV), Insn(Class.JMP | Jmp.EXIT)]
-        return body.insns
 
-    def _prologue(self, body: _Body) -> None:
+    def prologue(self, body: Body) -> None:
         """r6 context, r7 a map value, r8 and r9 scalars."""
         self._mov(body, 6, 1)
         fd = self.rng.choice((ARRAY_FD, HASH_FD))
@@ -83,12 +87,12 @@ class Generator:
         for reg in (1, 2, 3, 4, 5):
             body.kinds.pop(reg, None)
 
-    def _mov(self, body: _Body, dst: int, src: int) -> None:
+    def _mov(self, body: Body, dst: int, src: int) -> None:
         body.insns.append(Insn(Class.ALU64 | Alu.MOV | Source.X, dst, src))
         if src in body.kinds:
             body.kinds[dst] = body.kinds[src]
 
-    def _pick(self, body: _Body, kinds: str) -> int:
+    def _pick(self, body: Body, kinds: str) -> int:
         """A register that probably holds one of `kinds`; now and then any register."""
         if self.rng.random() < 0.01:
             return self.rng.randrange(11)
@@ -108,7 +112,7 @@ class Generator:
             value = self.rng.getrandbits(31)
         return -value if self.rng.random() < 0.25 else value
 
-    def _statement(self, body: _Body) -> None:
+    def statement(self, body: Body) -> None:
         choices = (
             (self._scalar_alu, 30),
             (self._move, 14),
@@ -127,7 +131,7 @@ class Generator:
         make = self.rng.choices([c for c, _ in choices], [w for _, w in choices])[0]
         make(body)
 
-    def _scalar_alu(self, body: _Body) -> None:
+    def _scalar_alu(self, body: Body) -> None:
         dst = self._pick(body, "s")
         op, cls = self.rng.choice(_ALU), self.rng.choice((Class.ALU64, Class.ALU64, Class.ALU))
         if self.rng.random() < 0.5:
@@ -145,7 +149,7 @@ class Generator:
     def _signed(self, op: Alu) -> int:
         return int(op in (Alu.DIV, Alu.MOD) and self.rng.random() < 0.4)
 
-    def _move(self, body: _Body) -> None:
+    def _move(self, body: Body) -> None:
         dst, src = self._dst(), self._pick(body, "smf")
         roll = self.rng.random()
         if roll < 0.6:
@@ -159,7 +163,7 @@ class Generator:
             cls = Class.ALU if bits < 32 and self.rng.random() < 0.4 else Class.ALU64
             body.insns.append(Insn(cls | Alu.MOV | Source.X, dst, src, bits))
 
-    def _constant(self, body: _Body) -> None:
+    def _constant(self, body: Body) -> None:
         dst = self._dst()
         body.kinds[dst] = "s"
         if self.rng.random() < 0.2:
@@ -168,7 +172,7 @@ class Generator:
             cls = self.rng.choice((Class.ALU64, Class.ALU))
             body.insns.append(Insn(cls | Alu.MOV, dst, 0, 0, self._imm()))
 
-    def _branch(self, body: _Body) -> None:
+    def _branch(self, body: Body) -> None:
         """A jump past the next few statements, or to the end."""
         cls, op = self.rng.choice((Class.JMP, Class.JMP, Class.JMP32)), self.rng.choice(_JMP)
         dst = self._pick(body, "ssssm")
@@ -182,12 +186,12 @@ class Generator:
             return
         before = dict(body.kinds)
         for _ in range(self.rng.randrange(1, 4)):
-            self._statement(body)
+            self.statement(body)
         old = body.insns[at]
         body.insns[at] = Insn(old.code, old.dst, old.src, len(body.insns) - at - 1, old.imm)
         body.kinds = {reg: kind for reg, kind in body.kinds.items() if before.get(reg) == kind}
 
-    def _mask(self, body: _Body) -> None:
+    def _mask(self, body: Body) -> None:
         """Make a scalar small, as a careful programmer does."""
         reg = self._pick(body, "s")
         limit = self.rng.choice((1, 3, 7, 15, 16, 31, 32, 40, 47, 63))
@@ -203,7 +207,7 @@ class Generator:
                 body.open_jumps.append(len(body.insns))
                 body.insns.append(Insn(cls | op, reg, 0, 0, imm))
 
-    def _pointer(self, body: _Body) -> None:
+    def _pointer(self, body: Body) -> None:
         """Copy a pointer and move the copy."""
         dst, src = self._dst(), self._pick(body, "mf")
         if dst == 10 or src not in body.kinds:
@@ -217,7 +221,7 @@ class Generator:
                 size = -self.rng.randrange(0, 64) if body.kinds[src] == "f" else self.rng.randrange(0, 50)
                 body.insns.append(Insn(Class.ALU64 | op, dst, 0, 0, size))
 
-    def _offset(self, body: _Body, base: int, size: int) -> int:
+    def _offset(self, body: Body, base: int, size: int) -> int:
         if body.kinds.get(base) == "f":
             slot = -8 * self.rng.randrange(1, 9)
             return slot + (size * self.rng.randrange(8 // size) if self.rng.random() < 0.5 else 0)
@@ -225,7 +229,7 @@ class Generator:
             return self.rng.randrange(-8, 72)
         return self.rng.randrange(0, 40)
 
-    def _access(self, body: _Body) -> None:
+    def _access(self, body: Body) -> None:
         base, size = self._pick(body, "mmmf"), self.rng.choice((1, 2, 4, 8))
         off = self._offset(body, base, size)
         roll = self.rng.random()
@@ -239,7 +243,7 @@ class Generator:
         else:
             body.insns.append(Insn(Class.ST | Mode.MEM | _SIZES[size], base, 0, off, self._imm()))
 
-    def _spill(self, body: _Body) -> None:
+    def _spill(self, body: Body) -> None:
         src = self._pick(body, "sssmfc")
         size = (
             8 if body.kinds.get(src) != "s" and self.rng.random() < 0.95 else self.rng.choice((1, 2, 4, 8, 8))
@@ -249,7 +253,7 @@ class Generator:
             off += size * self.rng.randrange(8 // size)
         body.insns.append(Insn(Class.STX | Mode.MEM | _SIZES[size], 10, src, off))
 
-    def _fill(self, body: _Body) -> None:
+    def _fill(self, body: Body) -> None:
         dst, size = self._dst(), self.rng.choice((1, 2, 4, 8, 8, 8))
         off = -8 * self.rng.randrange(1, 7)
         if size < 8 and self.rng.random() < 0.4:
@@ -258,7 +262,7 @@ class Generator:
         body.insns.append(Insn(Class.LDX | mode | _SIZES[size], dst, 10, off))
         body.kinds[dst] = "s"
 
-    def _swap(self, body: _Body) -> None:
+    def _swap(self, body: Body) -> None:
         dst, bits = self._pick(body, "s"), self.rng.choice((16, 32, 64))
         roll = self.rng.random()
         if roll < 0.4:
@@ -267,7 +271,7 @@ class Generator:
         else:
             body.insns.append(Insn(self.rng.choice((Class.ALU, Class.ALU64)) | Alu.NEG, dst))
 
-    def _atomic(self, body: _Body) -> None:
+    def _atomic(self, body: Body) -> None:
         base, size = self._pick(body, "mmf"), self.rng.choice((4, 8))
         off = self._offset(body, base, size)
         op = self.rng.choice(
@@ -276,12 +280,12 @@ class Generator:
         src = self._pick(body, "s")
         body.insns.append(Insn(Class.STX | Mode.ATOMIC | _SIZES[size], base, src, off, int(op)))
 
-    def _context(self, body: _Body) -> None:
+    def _context(self, body: Body) -> None:
         dst = self._dst()
         body.insns.append(Insn(Class.LDX | Mode.MEM | Size.W, dst, 6, 4 * self.rng.randrange(0, 6)))
         body.kinds[dst] = "s"
 
-    def _helper(self, body: _Body) -> None:
+    def _helper(self, body: Body) -> None:
         if self.rng.random() < 0.5:
             body.insns.append(Insn(0x85, 0, 0, 0, self.rng.choice((5, 7, 8))))
         else:

@@ -19,18 +19,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from engine.abi.bpf import MapType, ProgType
+from engine.abi.bpf import MapType
 from engine.env import peek64, poke64
 from engine.helpers import HELPERS
+from engine.interruption import interruptible
 from engine.jit import codegen
 from engine.jit.bpf import module_text
 from engine.jit.bpf_unit import Unit
 from engine.machine import Machine
 from engine.maps import Map, MapSpec, create_map
 from engine.maps.header import MapHdr
-from engine.progspec import ProgSpec
 from engine.verifier import Verified, VerifierError, verify
-from tests.differential.generate import ARRAY_FD, HASH_FD, Generator
+from tests.differential.generate import ARRAY_FD, HASH_FD
+from tests.differential.loops import asked_often, random_spec
 
 __all__ = ["GuardedRuns", "run_between_guards"]
 
@@ -38,6 +39,8 @@ _PAGE = mmap.PAGESIZE
 _CTX_SIZE = 168
 _RUNS = 4
 _SLICE = 2000
+_LONG = 500
+"""How often a program's verification may ask whether to go on."""
 _SHAPES = {ARRAY_FD: (48, 4), HASH_FD: (64, 16)}
 _PATTERN = b"\xa5"
 _U64 = (1 << 64) - 1
@@ -164,7 +167,7 @@ class _Bench:
         machine.free_env(self.env)
 
 
-def _run_slice(seed: int, count: int, progress: mmap.mmap) -> GuardedRuns:
+def _run_slice(seed: int, count: int, loops: bool, progress: mmap.mmap) -> GuardedRuns:
     """In the child: programs one after another; `progress` has the number and the run of what is running."""
     found = GuardedRuns()
     machine = Machine()
@@ -172,10 +175,10 @@ def _run_slice(seed: int, count: int, progress: mmap.mmap) -> GuardedRuns:
     for number in range(seed, seed + count):
         struct.pack_into("<QQ", progress, 0, number, 0)
         found.programs += 1
-        insns = Generator(number).program(15 + number % 40)
-        spec = ProgSpec(ProgType.KPROBE, insns, license="GPL", maps=bench.maps)
+        spec = random_spec(number, bench.maps, loops=loops)
         try:
-            verified = verify(spec, log_level=0)
+            with interruptible(asked_often(_LONG)):
+                verified = verify(spec, log_level=0)
         except VerifierError:
             continue
         found.accepted += 1
@@ -202,7 +205,7 @@ def _shared() -> Iterator[mmap.mmap]:
         memory.close()
 
 
-def _in_child(seed: int, count: int, progress: mmap.mmap) -> tuple[GuardedRuns | None, int]:
+def _in_child(seed: int, count: int, loops: bool, progress: mmap.mmap) -> tuple[GuardedRuns | None, int]:
     """What a child found, None when a signal ended it; and its wait status."""
     receive, send = os.pipe()
     child = os.fork()
@@ -212,7 +215,7 @@ def _in_child(seed: int, count: int, progress: mmap.mmap) -> tuple[GuardedRuns |
             os.close(receive)
             faulthandler.disable()
             with os.fdopen(send, "wb") as stream:
-                pickle.dump(_run_slice(seed, count, progress), stream)
+                pickle.dump(_run_slice(seed, count, loops, progress), stream)
             status = 0
         finally:
             os._exit(status)
@@ -227,13 +230,13 @@ def _in_child(seed: int, count: int, progress: mmap.mmap) -> tuple[GuardedRuns |
     return None, status
 
 
-def run_between_guards(seed: int, count: int) -> GuardedRuns:
-    """Generate, verify, compile and run programs `seed` to `seed + count`."""
+def run_between_guards(seed: int, count: int, *, loops: bool = False) -> GuardedRuns:
+    """Generate, verify, compile and run programs `seed` to `seed + count`, with loops or without."""
     total = GuardedRuns()
     at, end = seed, seed + count
     with _shared() as progress:
         while at < end:
-            found, status = _in_child(at, min(_SLICE, end - at), progress)
+            found, status = _in_child(at, min(_SLICE, end - at), loops, progress)
             if found is None:
                 number, run = struct.unpack_from("<QQ", progress)
                 if not os.WIFSIGNALED(status):

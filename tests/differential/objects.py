@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.abi.bpf import Cmd, MapType, UpdateFlag
+from engine.btf import Btf
 from engine.errors import KernelError
 from engine.isa import LD_IMM64, Insn, PseudoSrc, encode
 from engine.loader import parse_object
@@ -24,7 +25,7 @@ from tests.differential.host import host_kernel
 from tests.differential.mutate import mutated
 from tests.kernel_oracle import bpf, create_map, load
 
-__all__ = ["Outcome", "compare_mutants", "compare_object", "embedded_objects"]
+__all__ = ["Outcome", "compare_mutants", "compare_object", "embedded_objects", "load_btf"]
 
 _ELF_BPF = b"\x7fELF\x02\x01\x01"
 _EM_BPF = 247
@@ -74,7 +75,7 @@ class _KernelObject:
 
     def __init__(self, spec: ObjectSpec, maps: list[FakeMap]) -> None:
         self.fds: list[int] = []
-        self.btf_fd = _load_btf(spec)
+        self.btf_fd = load_btf(spec.btf)
         for definition, fake in zip(spec.maps.values(), maps, strict=True):
             self.fds.append(_kernel_map(definition, fake, self.btf_fd))
 
@@ -85,10 +86,11 @@ class _KernelObject:
                 os.close(fd)
 
 
-def _load_btf(spec: ObjectSpec) -> int:
-    if spec.btf is None:
+def load_btf(btf: Btf | None) -> int:
+    """A descriptor of these types in the kernel; 0 where there are none, or it refuses them."""
+    if btf is None:
         return 0
-    raw = spec.btf.data
+    raw = btf.data
     buffer = ctypes.create_string_buffer(raw, len(raw))
     fd = bpf(Cmd.BTF_LOAD, struct.pack("<QQIIII", ctypes.addressof(buffer), 0, len(raw), 0, 0, 0))
     return max(fd, 0)

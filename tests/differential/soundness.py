@@ -15,31 +15,35 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from unittest import mock
 
-from engine.abi.bpf import MapType, ProgType
+from engine.abi.bpf import MapType
 from engine.env import peek64
 from engine.errors import KernelError
 from engine.helpers import HELPERS
 from engine.interp import Interpreter, Memory
+from engine.interruption import interruptible
 from engine.isa import Insn
 from engine.machine import Machine
 from engine.maps import Map, MapSpec, create_map
 from engine.maps.header import MapHdr
-from engine.progspec import ProgSpec
 from engine.verifier import Verified, VerifierError, verify
 from engine.verifier.env import Env, Reject
 from engine.verifier.regs import Reg, RegType
-from tests.differential.generate import ARRAY_FD, HASH_FD, Generator
+from tests.differential.generate import ARRAY_FD, HASH_FD
+from tests.differential.loops import asked_often, random_spec
 
 __all__ = ["Soundness", "check_programs"]
 
 _CTX_SIZE = 168
 _RUNS = 6
 _MAX_VISITS = 4000
+_LONG = 500
+"""How often a program's verification may ask whether to go on."""
 _M64 = (1 << 64) - 1
 _PROBE_READ_KERNEL = 113
 _VISITED = "engine.verifier.walk.state_visited"
 
-Visits = dict[int, list[list[Reg]]]
+Visits = dict[int, list[tuple[int, list[Reg]]]]
+"""For each instruction the registers of each visit, and the number of the frame."""
 
 
 @dataclass
@@ -60,7 +64,7 @@ def _recording() -> Iterator[Visits]:
     def note(env: Env, insn_idx: int) -> bool:
         if sum(map(len, visits.values())) > _MAX_VISITS:
             raise Reject(7, "too many paths to note")
-        visits[insn_idx].append(env.regs.copy())
+        visits[insn_idx].append((len(env.state.frames) - 1, env.regs.copy()))
         return False
 
     with mock.patch(_VISITED, note):
@@ -84,17 +88,17 @@ class _Run:
         known = self.visits.get(pc)
         if known is None or self.problem:
             return
-        if not any(self._holds(states, regs) for states in known):
+        if not any(self._holds(frame, states, regs) for frame, states in known):
             self.problem = f"insn {pc}: no state holds {[hex(r) for r in regs]}"
 
-    def _holds(self, states: list[Reg], regs: list[int]) -> bool:
-        return all(self._one(reg, value, regs[10]) for reg, value in zip(states, regs, strict=True))
+    def _holds(self, frame: int, states: list[Reg], regs: list[int]) -> bool:
+        return all(self._one(frame, reg, value, regs[10]) for reg, value in zip(states, regs, strict=True))
 
-    def _one(self, reg: Reg, value: int, fp: int) -> bool:
+    def _one(self, frame: int, reg: Reg, value: int, fp: int) -> bool:
         if reg.type == RegType.SCALAR:
             return reg.b.holds(value)
         if reg.type == RegType.STACK:
-            return reg.b.holds((value - fp - reg.off) & _M64)
+            return reg.n != frame or reg.b.holds((value - fp - reg.off) & _M64)
         if reg.type == RegType.CTX:
             return reg.b.holds((value - self.ctx - reg.off) & _M64)
         if reg.type == RegType.MAP_VALUE:
@@ -133,8 +137,8 @@ def _edge(rng: random.Random) -> int:
     return rng.getrandbits(32) | rng.choice((0, 0xFFFFFFFF00000000))
 
 
-def check_programs(seed: int, count: int) -> Soundness:
-    """Generate, verify and run programs."""
+def check_programs(seed: int, count: int, *, loops: bool = False) -> Soundness:
+    """Generate, verify and run programs, with loops or without."""
     found = Soundness()
     machine = Machine()
     env = machine.new_env()
@@ -142,10 +146,10 @@ def check_programs(seed: int, count: int) -> Soundness:
         maps = _maps(machine)
         for n in range(seed, seed + count):
             found.programs += 1
-            insns = Generator(n).program(15 + n % 40)
-            spec = ProgSpec(ProgType.KPROBE, insns, license="GPL", maps=maps)
+            spec = random_spec(n, maps, loops=loops)
             try:
-                verified = verify(spec, log_level=0)
+                with interruptible(asked_often(_LONG)):
+                    verified = verify(spec, log_level=0)
                 with _recording() as visits:
                     verify(spec, log_level=0)
             except VerifierError:

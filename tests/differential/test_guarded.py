@@ -12,6 +12,12 @@ def test_generated_programs() -> None:
     assert found.violations == []
 
 
+def test_generated_loops() -> None:
+    found = run_between_guards(seed=1, count=100, loops=True)
+    assert found.accepted > 30
+    assert found.violations == []
+
+
 def test_an_unchecked_access_faults() -> None:
     with mock.patch("engine.verifier.memory.check_region", lambda *_: None):
         found = run_between_guards(seed=1, count=200)

@@ -16,6 +16,12 @@ def test_generated_programs() -> None:
     assert not found.violations
 
 
+def test_generated_loops() -> None:
+    found = check_programs(1, 150, loops=True)
+    assert found.accepted > 50
+    assert not found.violations
+
+
 def test_a_wrong_rule_is_found() -> None:
     right = scalar.RULES[int(Alu.AND)]
 

@@ -1,20 +1,22 @@
 """Giving one program to both verifiers, and counting how they agree."""
 
 import errno
+import struct
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.abi.bpf import AttachType, MapType, ProgType
+from engine.btf import Btf
 from engine.isa import LD_IMM64, Insn, encode
-from engine.progspec import MapLike, ProgFlag, ProgSpec
+from engine.progspec import FuncInfo, MapLike, ProgFlag, ProgSpec
 from engine.verifier import VerifierError, verify
 from tests.differential.fakemap import FakeMap
 from tests.differential.generate import ARRAY_FD, HASH_FD
 from tests.differential.host import host_kernel
 from tests.kernel_oracle import create_map, load
 
-__all__ = ["Agreement", "Both", "Maps", "ask_both", "with_descriptors"]
+__all__ = ["Agreement", "Both", "Maps", "Typed", "ask_both", "with_descriptors"]
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,24 @@ class Both:
         """`accept`, `reject`, `stricter` or `laxer`, as the engine compares.
 
         `later`: the kernel verified the program and refused it then (its program array belongs to another
-        type, or it stumbled over what it had made of the program).
+        type, or it stumbled over what it had made of the program). `long`: the engine was told to stop.
         """
         if self.kernel and self.kernel_log.startswith(("processed", "verifier bug: No program to jit")):
             return "later"
+        if self.engine == errno.EAGAIN:
+            return "long"
         if bool(self.kernel) == bool(self.engine):
             return "reject" if self.kernel else "accept"
         return "stricter" if self.engine else "laxer"
+
+
+@dataclass(frozen=True)
+class Typed:
+    """Types of a program, in the kernel and here."""
+
+    btf_fd: int
+    btf: Btf
+    func_info: Sequence[FuncInfo]
 
 
 def ask_both(
@@ -49,8 +62,10 @@ def ask_both(
     flags: int = 0,
     attach: AttachType | None = None,
     log_level: int = 1,
+    typed: "Typed | None" = None,
 ) -> Both:
     """Both verdicts on a program whose map descriptors are the kernel's."""
+    func_info = typed.func_info if typed is not None else ()
     verdict = load(
         encode(insns),
         kind,
@@ -58,12 +73,16 @@ def ask_both(
         log_level=log_level,
         prog_flags=flags,
         expected_attach_type=attach or 0,
+        btf_fd=typed.btf_fd if typed is not None and func_info else 0,
+        func_info=b"".join(struct.pack("<II", info.insn_off, info.type_id) for info in func_info),
     )
     spec = ProgSpec(
         kind,
         insns,
         license=license,
         maps=maps,
+        btf=typed.btf if typed is not None else None,
+        func_info=func_info,
         flags=ProgFlag(flags),
         expected_attach_type=attach,
         kernel_btf=host_kernel().btf,
@@ -108,7 +127,8 @@ class Agreement:
         """One line of counts, and one for each difference."""
         total = sum(self.counts.values())
         row = "  ".join(
-            f"{name} {self.counts[name]}" for name in ("accept", "reject", "stricter", "laxer", "later")
+            f"{name} {self.counts[name]}"
+            for name in ("accept", "reject", "stricter", "laxer", "later", "long")
         )
         lines = [f"{title}: {total} programs: {row}"]
         for name, both in self.differing:
