@@ -1,5 +1,7 @@
 """A pinned link: as long as it has a name, its program stays attached."""
 
+from typing import Any
+
 from bpffs.bpf.attach import Link
 from bpffs.bpf.cursor import TextCursor
 from bpffs.bpf.pins import PIN_MODE, Pin, View
@@ -15,7 +17,7 @@ class LinkPin(Pin):
         super().__init__(mode, uid, gid)
         self.link = link
 
-    def make_view(self, suffix: str) -> View | None:
+    def make_view(self, suffix: str) -> View[Any] | None:
         """`.info`."""
         return _LinkInfo(self) if suffix == "info" else None
 
@@ -24,12 +26,12 @@ class LinkPin(Pin):
         self.link.detach()
 
 
-class _LinkInfo(View):
+class _LinkInfo(View[Link]):
     """NAME.info: what is attached to what, and how often it fired."""
 
     def __init__(self, pin: LinkPin) -> None:
-        super().__init__(pin)
-        self._link = pin.link
+        super().__init__(pin, pin.link)
 
     def open(self, flags: int, caller: Caller) -> Handle:
-        return TextCursor(lambda: iter([self._link.describe().encode()]))
+        link = self.shown()
+        return TextCursor(lambda: iter([link.describe().encode()]))

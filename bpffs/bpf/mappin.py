@@ -2,6 +2,8 @@
 
 import errno
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 from bpffs.bpf.cursor import TextCursor
 from bpffs.bpf.grammar import parse_command
@@ -37,36 +39,34 @@ class MapPin(Pin):
         ids = (self.map.btf_key_type_id, self.map.btf_value_type_id)
         return show_map(self.map.type, self.map.btf, ids, self.map.items())
 
-    def make_view(self, suffix: str) -> View | None:
+    def make_view(self, suffix: str) -> View[Any] | None:
         """`.ctl`, or one of the texts."""
         if suffix == "ctl":
             return _MapControl(self)
         return _MapText(self, _TEXTS[suffix]) if suffix in _TEXTS else None
 
 
-class _MapText(View):
+class _MapText(View[Map]):
     """A view made piece by piece of the map."""
 
     def __init__(self, pin: MapPin, pieces: Callable[[Map], Iterator[bytes]]) -> None:
-        super().__init__(pin)
-        self._map = pin.map
+        super().__init__(pin, pin.map)
         self._pieces = pieces
 
     def open(self, flags: int, caller: Caller) -> Handle:
-        return TextCursor(lambda: self._pieces(self._map))
+        return TextCursor(partial(self._pieces, self.shown()))
 
 
-class _MapControl(View):
+class _MapControl(View[Map]):
     """NAME.ctl: a line written to it changes the map; see `grammar`."""
 
     allowed = 0o222
 
     def __init__(self, pin: MapPin) -> None:
-        super().__init__(pin)
-        self._map = pin.map
+        super().__init__(pin, pin.map)
 
     def open(self, flags: int, caller: Caller) -> Handle:
-        return _ControlHandle(self._map)
+        return _ControlHandle(self.shown())
 
 
 class _ControlHandle(Handle):

@@ -1,6 +1,8 @@
 """Pins: the files of /sys/fs/bpf that own maps, programs and links."""
 
 import errno
+import weakref
+from typing import Any, Generic, TypeVar
 
 from engine.errors import KernelError
 from engine.kernfs import Caller, File, Handle, Node, Symlink
@@ -39,14 +41,28 @@ class NamedSymlink(Named, Symlink):
     """A symbolic link."""
 
 
-class View(File):
-    """A file beside a pin, named PIN.SUFFIX: whose it is and who may use it follows the pin."""
+T = TypeVar("T")
+
+
+class View(File, Generic[T]):
+    """A file beside a pin, named PIN.SUFFIX: whose it is and who may use it follows the pin.
+
+    It does not keep what it shows: the kernel may remember the name for long after the pin is gone.
+    """
 
     slow = True
     allowed = 0o444
 
-    def __init__(self, pin: "Pin") -> None:
+    def __init__(self, pin: "Pin", shown: T) -> None:
         super().__init__(pin.perm & self.allowed, pin.uid, pin.gid)
+        self._shown = weakref.ref(shown)
+
+    def shown(self) -> T:
+        """What it is a view of. Raises KernelError(ENOENT) if that is gone."""
+        found = self._shown()
+        if found is None:
+            raise KernelError(errno.ENOENT)
+        return found
 
     def follow(self, pin: "Pin") -> None:
         """The pin's owner or mode changed."""
@@ -59,9 +75,9 @@ class Pin(Named, File):
     def __init__(self, mode: int = PIN_MODE, uid: int = 0, gid: int = 0) -> None:
         super().__init__(mode, uid, gid)
         self._size = 0
-        self._views: dict[str, View] = {}
+        self._views: dict[str, View[Any]] = {}
 
-    def view(self, suffix: str) -> View:
+    def view(self, suffix: str) -> View[Any]:
         """The view with that suffix. Raises KernelError(EPERM): Linux's answer to any name with a dot."""
         if suffix not in self._views:
             made = self.make_view(suffix)
@@ -70,7 +86,7 @@ class Pin(Named, File):
             self._views[suffix] = made
         return self._views[suffix]
 
-    def make_view(self, suffix: str) -> View | None:
+    def make_view(self, suffix: str) -> View[Any] | None:
         """A new view with that suffix, if there is such a kind."""
         return None
 

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 from bpffs.bpf.cursor import TextCursor
 from bpffs.bpf.pins import PIN_MODE, Pin, View
@@ -19,19 +21,18 @@ class ProgPin(Pin):
         super().__init__(mode, uid, gid)
         self.prog = prog
 
-    def make_view(self, suffix: str) -> View | None:
+    def make_view(self, suffix: str) -> View[Any] | None:
         """One of the texts."""
         return _ProgText(self, _TEXTS[suffix]) if suffix in _TEXTS else None
 
 
-class _ProgText(View):
+class _ProgText(View[Prog]):
     def __init__(self, pin: ProgPin, pieces: Callable[[Prog], Iterator[bytes]]) -> None:
-        super().__init__(pin)
-        self._prog = pin.prog
+        super().__init__(pin, pin.prog)
         self._pieces = pieces
 
     def open(self, flags: int, caller: Caller) -> Handle:
-        return TextCursor(lambda: self._pieces(self._prog))
+        return TextCursor(partial(self._pieces, self.shown()))
 
 
 def _xlated(prog: Prog) -> Iterator[bytes]:

@@ -39,6 +39,8 @@ class answering:
             return
         if isinstance(raised, KernelError):
             _log.debug("%s: %s", self._operation, raised)
+            # Frames of worker threads hold the error that holds them, and whatever the operation had in hand.
+            raised.__traceback__ = None
             raise pyfuse3.FUSEError(_REPLACED.get(raised.errno, raised.errno)) from None
         if isinstance(raised, Exception):
             _log.error("%s failed, answered EIO", self._operation, exc_info=raised)

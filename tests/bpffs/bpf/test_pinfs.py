@@ -9,7 +9,7 @@ import pytest
 from bpffs.bpf.directory import BpfDir
 from bpffs.bpf.pinfs import BpfFs
 from engine.errors import KernelError
-from engine.kernfs import Caller, Dir
+from engine.kernfs import Caller, Dir, File
 from engine.machine import Machine
 from tests.e2e.conftest import EXAMPLES
 
@@ -89,3 +89,26 @@ def test_an_object_whose_name_was_taken_meanwhile_leaves_nothing(fs: BpfFs) -> N
     assert held(fs) == (0, 0)
     remove(fs.root, "three")
     assert list(fs.root.entries()) == []
+
+
+def test_views_do_not_keep_what_they_show(fs: BpfFs) -> None:
+    copy(fs, "one.bpf.o", OBJECT)
+    one = fs.root.lookup("one", ROOT)
+    assert isinstance(one, BpfDir)
+    parts = {name: one.lookup(name, ROOT) for name in ("maps", "progs", "links")}
+    assert all(isinstance(part, BpfDir) for part in parts.values())
+    control = one.lookup("attach.ctl", ROOT)
+    assert isinstance(control, File)
+    control.open(os.O_WRONLY, ROOT).write(0, b"1")
+    names = [("maps", "hits.json"), ("maps", "hits.ctl"), ("progs", "count.xlated"), ("links", "count.info")]
+    views = [parts[part].lookup(name, ROOT) for part, name in names]
+    opened = views[0].open(os.O_RDONLY, ROOT)
+    del parts, one, control
+    remove(fs.root, "one")
+    assert held(fs) == (1, 0)
+    assert opened.read(0, 100) == b"[]\n"
+    del opened
+    assert held(fs) == (0, 0)
+    for view in views:
+        with pytest.raises(KernelError, match="ENOENT"):
+            view.open(os.O_RDONLY, ROOT)
