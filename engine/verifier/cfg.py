@@ -4,8 +4,11 @@ The rules are those of `add_subprog`, `check_subprogs` and `check_cfg` (kernel/b
 """
 
 import errno
+from typing import NoReturn
 
 from engine.abi.bpf import FuncId
+from engine.btf import Btf
+from engine.btf.types import Func
 from engine.isa import Class, Form, Jmp, PseudoSrc
 from engine.progspec import FuncLinkage
 from engine.verifier.env import Env
@@ -55,7 +58,7 @@ def find_subprogs(env: Env) -> None:
         elif row.form is not _CALL or insn.src == PseudoSrc.CALL_HELPER:
             continue
         elif insn.src == PseudoSrc.KFUNC_CALL:
-            env.invalid("calling kernel function is not supported")
+            _refuse_kernel_function(env, insn.imm)
         elif insn.src != PseudoSrc.CALL:
             continue
         target = i + insn.imm + 1
@@ -80,6 +83,15 @@ def find_subprogs(env: Env) -> None:
         env.subprog_at[start] = number
         if env.verbose:
             env.say(f"func#{number} @{start}")
+
+
+def _refuse_kernel_function(env: Env, type_id: int) -> NoReturn:
+    """No kernel function may be called: none is modelled (`add_kfunc_call`)."""
+    btf = env.spec.kernel_btf
+    record = btf.type(type_id) if isinstance(btf, Btf) and 0 <= type_id < len(btf) else None
+    if not isinstance(record, Func):
+        env.invalid(f"kernel btf_id {type_id} is not a function")
+    env.invalid(f"calling kernel function {record.name} is not allowed")
 
 
 def check_subprogs(env: Env) -> None:
@@ -168,6 +180,8 @@ def _edges(env: Env, idx: int) -> list[int]:
         _mark(env, jump_target(env, idx))
     elif form in _CONDITIONAL:
         env.prune_point[idx] = 1
+        if form is Form.MAY_GOTO:
+            env.force_checkpoint[idx] = 1
         _mark(env, jump_target(env, idx))
     return successors(env, idx)
 

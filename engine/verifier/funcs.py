@@ -19,7 +19,14 @@ from engine.verifier.regs import (
 from engine.verifier.state import Frame, Slot, State
 from engine.verifier.trace import print_state
 
-__all__ = ["do_subprog_call", "leave_by_failed_load", "leave_by_tail_call", "leave_frame", "push_callback"]
+__all__ = [
+    "do_subprog_call",
+    "leave_by_failed_load",
+    "leave_by_tail_call",
+    "leave_frame",
+    "push_callback",
+    "widen_scalars",
+]
 
 
 def _enter(env: Env, state: State, subprog: int) -> Frame:
@@ -140,17 +147,17 @@ def leave_frame(env: Env) -> int:
     state.frames.pop()
     env.enter(state)
     if callee.in_callback:
-        _widen(env, state, resume)
+        widen_scalars(env, state, resume, state.dfs_depth)
     return resume
 
 
-def _widen(env: Env, state: State, insn_idx: int) -> None:
-    """Scalars that changed during one turn of a callback and that nothing depends on become unknown, so
+def widen_scalars(env: Env, state: State, insn_idx: int, depth: int) -> None:
+    """Scalars that changed during one turn of a loop and that nothing depends on become unknown, so
     that
     turns come to look alike (`widen_imprecise_scalars`)."""
     for entry in reversed(env.explored.get((insn_idx, state.cur.callsite), [])):
         old = entry.state
-        if old.branches and old.dfs_depth < state.dfs_depth and len(old.frames) == len(state.frames):
+        if old.branches and old.dfs_depth < depth and len(old.frames) == len(state.frames):
             break
     else:
         return

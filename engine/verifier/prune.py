@@ -4,6 +4,7 @@
 import errno
 from enum import Enum, auto
 
+from engine.isa import Form
 from engine.verifier.compare import Exact, states_equal
 from engine.verifier.env import Env, Explored
 from engine.verifier.precision import mark_all_imprecise
@@ -101,8 +102,12 @@ def _meet(env: Env, old: State, cur: State, insn_idx: int) -> _Meeting:
     counts its turns."""
     if env.calls_callback[insn_idx]:
         return _Meeting.HIT if states_equal(env, old, cur, Exact.RANGE) else _Meeting.MISS
+    another_turn = old.may_goto_depth != cur.may_goto_depth
+    if another_turn and _may_goto_at(env, insn_idx) and states_equal(env, old, cur, Exact.RANGE):
+        return _Meeting.HIT
     if (
-        _maybe_looping(old, cur)
+        not another_turn
+        and _maybe_looping(old, cur)
         and old.callback_unroll_depth == cur.callback_unroll_depth
         and states_equal(env, old, cur, Exact.ALL)
     ):
@@ -113,6 +118,11 @@ def _meet(env: Env, old: State, cur: State, insn_idx: int) -> _Meeting:
                 print_state(env, state, len(state.frames) - 1, everything=True)
         env.stop(errno.EINVAL, f"infinite loop detected at insn {insn_idx}")
     return _Meeting.MISS
+
+
+def _may_goto_at(env: Env, insn_idx: int) -> bool:
+    row = env.rows[insn_idx]
+    return row is not None and row.form is Form.MAY_GOTO
 
 
 def _close_loop(env: Env, cur: State) -> None:

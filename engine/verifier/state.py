@@ -146,6 +146,7 @@ class State:
         "in_loop",
         "insn_idx",
         "last_insn_idx",
+        "may_goto_depth",
         "parent",
         "refs",
     )
@@ -159,6 +160,7 @@ class State:
         self.last_insn_idx = 0
         self.dfs_depth = 0
         self.callback_unroll_depth = 0
+        self.may_goto_depth = 0
         self.refs: tuple[Ref, ...] = ()
         self.active_lock: tuple[object, int] | None = None
         self.history: list[Hist] = []
@@ -175,6 +177,7 @@ class State:
         new.last_insn_idx = self.last_insn_idx
         new.dfs_depth = self.dfs_depth
         new.callback_unroll_depth = self.callback_unroll_depth
+        new.may_goto_depth = self.may_goto_depth
         new.refs = self.refs
         new.active_lock = self.active_lock
         new.history = self.history.copy()

@@ -7,8 +7,14 @@ from engine.isa import Class, Form, Insn, Opcode, PseudoSrc
 from engine.verifier.arith import do_alu
 from engine.verifier.bounds import const_bounds
 from engine.verifier.calls import check_leaks, do_helper_call
-from engine.verifier.env import COMPLEXITY_LIMIT, Env, Reject
-from engine.verifier.funcs import do_subprog_call, leave_by_failed_load, leave_by_tail_call, leave_frame
+from engine.verifier.env import COMPLEXITY_LIMIT, Env, Reject, push_branch
+from engine.verifier.funcs import (
+    do_subprog_call,
+    leave_by_failed_load,
+    leave_by_tail_call,
+    leave_frame,
+    widen_scalars,
+)
 from engine.verifier.globalfuncs import check_global_args
 from engine.verifier.jumps import do_jump
 from engine.verifier.memory import do_atomic, do_ld_abs, do_load, do_store
@@ -149,7 +155,19 @@ def _control(env: Env, steps: _Steps, insn: Insn, row: Opcode) -> int:
         return -1
     if form is Form.CALLX:
         env.invalid(f"unknown opcode {insn.code:02x}")
-    env.invalid("may_goto is not supported")
+    return _may_goto(env, insn)
+
+
+def _may_goto(env: Env, insn: Insn) -> int:
+    """The way out of a loop that ends at run time at the latest; staying in it is put aside."""
+    if insn.src or insn.dst or insn.imm:
+        env.invalid(f"invalid may_goto imm {insn.imm}")
+    idx = env.insn_idx
+    other = push_branch(env, idx + 1, idx)
+    other.may_goto_depth += 1
+    if other.parent is not None:
+        widen_scalars(env, other, idx, other.parent.dfs_depth)
+    return idx + 1 + insn.off
 
 
 def _call(env: Env, insn: Insn) -> int:
