@@ -149,6 +149,8 @@ def _check_type(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
         names = ", ".join(type_name(kind, flags) for kind, flags in allowed if flags != RDONLY)
         if (RegType.MEM, RDONLY) in allowed:
             names += ", buf, trusted_ptr_"
+        elif arg is Arg.PTR_TO_SPIN_LOCK:
+            names += ", ptr_"
         env.deny(f"R{regno} type={reg.name} expected={names}")
     if reg.type in (RegType.PACKET, RegType.PACKET_META) and env.spec.type not in _PACKET_READERS:
         env.deny("helper access to the packet is not allowed")

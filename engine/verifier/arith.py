@@ -20,6 +20,7 @@ from engine.verifier.tnum import M32, M64
 
 __all__ = ["do_alu", "linked_source"]
 
+_ADDR_SPACE_CAST = 1
 _S32 = range(-(1 << 31), 1 << 31)
 _FORKS = frozenset((Alu.AND, Alu.OR))
 _DIVISIONS = frozenset((Alu.DIV, Alu.MOD))
@@ -77,6 +78,10 @@ def with_link(env: Env, reg: Reg) -> Reg:
 def _move(env: Env, insn: Insn, row: Opcode) -> None:
     is32 = row.bits == 32
     if row.reg:
+        if insn.off == _ADDR_SPACE_CAST and not is32:
+            if insn.imm not in (1, 1 << 16):
+                env.invalid("addr_space_cast insn can only convert between address space 1 and 0")
+            env.invalid("addr_space_cast insn can only be used in a program that has an associated arena")
         if insn.imm:
             env.invalid("BPF_MOV uses reserved fields")
         if insn.off not in ((0, 8, 16) if is32 else (0, 8, 16, 32)):
