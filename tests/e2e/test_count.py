@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.abi.syscalls import SYSCALLS
+from engine.abi.syscalls import NI_SYSCALL, NR, SYSCALLS
+from engine.kernel.functions import ALIASES
 from tests.e2e.conftest import Shell
 from tests.engine.tracees.conftest import Build, Gated, build, start
 from tests.engine.tracees.test_counts import UNSTEADY, straced
@@ -22,6 +23,14 @@ def counted(text: str) -> dict[str, int]:
     return {SYSCALLS[int(nr)].name: int(count) for nr, count in found.items()}
 
 
+def by_number(counts: dict[str, int]) -> dict[int, int]:
+    """What strace counted, by number; it has no names for those that are newer than itself."""
+    return {
+        int(name[8:], 16) if name.startswith("syscall_0x") else NR[name]: count
+        for name, count in counts.items()
+    }
+
+
 def test_a_map_counts_as_strace_does(
     mounted: Shell, build: Build, start: Callable[..., Gated], tmp_path: Path
 ) -> None:
@@ -36,6 +45,45 @@ def test_a_map_counts_as_strace_does(
     steady = {name: count for name, count in expected.items() if name not in UNSTEADY}
     assert {name: count for name, count in hits.items() if name not in UNSTEADY} == steady
     assert hits["openat"] >= OPENS
+
+
+def test_every_system_call_fires_as_strace_sees_it(
+    mounted: Shell, build: Build, start: Callable[..., Gated], tmp_path: Path
+) -> None:
+    """Entry and return of each `__x64_sys_*`, and of each number at `do_syscall_64`."""
+    command = [build("everything")]
+    expected = by_number(straced(command, tmp_path / "strace"))
+    functions = [
+        name for name in mounted.ok("cat $T/available_filter_functions").split() if name.startswith("__x64_")
+    ]
+    lines = "".join(f"p:in{i} {name}\nr:out{i} {name}\n" for i, name in enumerate(functions))
+    (mounted.mount.parent / "all").write_text(lines)
+    mounted.ok("cat $M/../all > $T/kprobe_events; echo 1 > $T/events/kprobes/enable")
+    mounted.ok("cp $EXAMPLES/count.bpf.o $B/ && echo 1 > $B/count/attach.ctl")
+    gated = start(*command)
+    mounted.ok(f"echo {gated.pid} > $M/procs")
+    gated.open()
+    assert gated.finish() == (0, "")
+    unsteady = {NR[name] for name in UNSTEADY if name in NR} - {NR["rt_sigreturn"], NR["restart_syscall"]}
+    found = re.findall(r"^(\d+): (\d+)$", mounted.ok("cat $B/count/maps/hits"), re.MULTILINE)
+    hits = {int(nr): int(count) for nr, count in found if int(nr) not in unsteady}
+    assert hits == {nr: count for nr, count in expected.items() if nr not in unsteady}
+    assert set(range(475)) - set(hits) - unsteady == {NR["vhangup"], NR["sync"]}
+
+    profile = dict(line.split()[:2] for line in mounted.ok("cat $T/kprobe_profile").splitlines())
+    wanted: dict[str, int] = {}
+    for nr, count in expected.items():
+        row = SYSCALLS.get(nr)
+        function = row.function if row else f"__x64_sys_{NI_SYSCALL}"
+        wanted[function] = wanted.get(function, 0) + count
+    skipped = {SYSCALLS[nr].function for nr in unsteady}
+    for i, alias in enumerate(functions):
+        name = ALIASES.get(alias, alias)
+        if name in skipped:
+            continue
+        assert int(profile[f"in{i}"]) == wanted.get(name, 0), name
+        returns = name not in {"__x64_sys_exit", "__x64_sys_exit_group"}
+        assert int(profile[f"out{i}"]) == (wanted.get(name, 0) if returns else 0), name
 
 
 def test_trace_has_a_line_for_each_call(
