@@ -6,7 +6,7 @@ from collections.abc import Callable
 from engine.abi.bpf import Cmd
 from engine.errors import KernelError
 from engine.machine import Machine
-from engine.syscall import batch, btfcmds, elems, info, linkcmds, mapcmds, progcmds, testrun
+from engine.syscall import batch, btfcmds, elems, info, linkcmds, mapcmds, progcmds, progload, testrun
 from engine.syscall.attr import Attr, read_attr
 from engine.syscall.caller import BpfCaller
 
@@ -26,7 +26,7 @@ COMMANDS: dict[Cmd, Command] = {
     Cmd.MAP_LOOKUP_AND_DELETE_BATCH: batch.lookup_and_delete_batch,
     Cmd.MAP_UPDATE_BATCH: batch.update_batch,
     Cmd.MAP_DELETE_BATCH: batch.delete_batch,
-    Cmd.PROG_LOAD: progcmds.prog_load,
+    Cmd.PROG_LOAD: progload.prog_load,
     Cmd.PROG_TEST_RUN: testrun.prog_test_run,
     Cmd.PROG_GET_NEXT_ID: progcmds.prog_get_next_id,
     Cmd.PROG_GET_FD_BY_ID: progcmds.prog_get_fd_by_id,

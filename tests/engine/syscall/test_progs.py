@@ -286,3 +286,50 @@ def test_programs_use_maps_by_descriptor_and_tell_about_themselves(sides: Sides)
         assert function(Cmd.OBJ_GET_INFO_BY_FD, attr) == 0
         infos.append((map_info.raw[:4], map_info.raw[8:40]))
     assert infos[:2] == infos[2:]
+
+
+_ODD = [
+    (0, 0),
+    (0, 99),
+    (4, 0),
+    (4, 1_000_001),
+    (8, 8),
+    (16, 8),
+    (24, 16),
+    (28, 4096),
+    *((44, 1 << bit) for bit in (0, 1, 2, 3, 5, 6, 7, 8, 10, 13, 20)),
+    (64, 1),
+    (64, 9999),
+    *((68, attach) for attach in (1, 2, 23, 24, 37, 99)),
+    (72, 9999),
+    (88, 1),
+    (104, 1),
+    (108, 1),
+    (108, 99_999_999),
+    (112, 9999),
+]
+
+
+@pytest.mark.parametrize(("at", "value"), _ODD)
+def test_odd_attributes(sides: Sides, at: int, value: int) -> None:
+    insns, licence = ctypes.create_string_buffer(EXIT, len(EXIT)), ctypes.create_string_buffer(b"GPL")
+    for kind in (
+        ProgType.SOCKET_FILTER,
+        ProgType.KPROBE,
+        ProgType.SCHED_CLS,
+        ProgType.XDP,
+        ProgType.CGROUP_SKB,
+    ):
+        raw = struct.pack("<IIQQ", kind, 2, ctypes.addressof(insns), ctypes.addressof(licence)).ljust(
+            144, b"\0"
+        )
+        attr = ctypes.create_string_buffer(raw, 168)
+        if at in (8, 16):
+            struct.pack_into("<Q", attr, at, value)
+        else:
+            # Descriptor 0 is somebody's: name one that is nobody's.
+            struct.pack_into("<I", attr, 72, 9998 if at in (88, 104) else 0)
+            struct.pack_into("<I", attr, at, value)
+        answers = [function(Cmd.PROG_LOAD, attr) for function in sides.calls()]
+        sides.keep(0, answers[0])
+        assert min(answers[0], 0) == min(answers[1], 0), kind.name
