@@ -7,9 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from engine.abi.bpf import Cmd, MapType, ProgType
+from engine.btf import Btf
 from engine.btf.build import BtfBuilder
+from engine.btf.ext import CoreKind
 from engine.btf.types import Encoding, Linkage, Member, Param
 from engine.isa import assemble, encode
+from engine.kernel.btf import kernel_btf
 from tests import kernel_oracle
 from tests.engine.syscall.sides import Sides, address_of, both_sides, buffer
 
@@ -193,3 +196,48 @@ def test_infos_of_every_length(sides: Sides) -> None:
             result, written = sides.info(side, fds[side], info, length)
             answers.append((result, min(written, 88), info.raw[:4], info.raw[8:64]))
         assert answers[0] == answers[1], (length, tail)
+
+
+def _relocated(sides: Sides, kind: CoreKind, access: str, insn_off: int = 0) -> list[int]:
+    """Results of `r0 = 0` with one relocation of a task's pid, by the kernel and by the engine."""
+    b = BtfBuilder()
+    number = b.integer("int", 4, Encoding.SIGNED)
+    task = b.struct("task_struct", 4, [Member("pid", number, 0)])
+    main = b.func("main", b.func_proto(number, [Param("ctx", b.pointer(0))]), Linkage.STATIC)
+    blob = bytearray(b.encode())
+    text_at, text_len = struct.unpack_from("<II", blob, 16)
+    text = access.encode() + b"\0"
+    struct.pack_into("<I", blob, 20, text_len + len(text))
+    load, keep = _load_attr(bytes(blob) + text)
+    code = encode(assemble("r0 = 0\nexit"))
+    found = []
+    for side in (0, 1):
+        types = sides.open(side, Cmd.BTF_LOAD, load)
+        insns, licence = buffer(code), buffer(b"GPL\0")
+        funcs, relos = (
+            buffer(struct.pack("<II", 0, main)),
+            buffer(struct.pack("<IIII", insn_off, task, text_len, kind)),
+        )
+        head = struct.pack("<IIQQ", ProgType.SOCKET_FILTER, 2, address_of(insns), address_of(licence))
+        raw = head.ljust(72, b"\0") + struct.pack("<IIQI", types, 8, address_of(funcs), 1)
+        raw = raw.ljust(116, b"\0") + struct.pack("<I8xQI", 1, address_of(relos), 16)
+        prog = sides.open(side, Cmd.PROG_LOAD, raw.ljust(144, b"\0"))
+        if prog < 0:
+            found.append(prog)
+            continue
+        packet = buffer(bytes(64))
+        attr = buffer(struct.pack("<IIIIQ", prog, 0, 64, 0, address_of(packet)).ljust(80, b"\0"))
+        assert sides.calls[side](Cmd.PROG_TEST_RUN, attr) == 0, (text_at, keep)
+        found.append(struct.unpack_from("<I", attr, 4)[0])
+    return found
+
+
+def test_relocations_that_are_left_to_the_kernel(sides: Sides) -> None:
+    offsets = _relocated(sides, CoreKind.FIELD_BYTE_OFFSET, "0:0")
+    assert offsets[1] == Btf(kernel_btf()).member(Btf(kernel_btf()).find("task_struct") or 0, "pid")[0] // 8
+    assert offsets[0] > 0
+    # The instruction does not hold what the compiler must have put there.
+    assert _relocated(sides, CoreKind.FIELD_EXISTS, "0:0") == [-errno.EINVAL] * 2
+    for access, insn_off in (("0:1", 0), ("0:0", 4), ("0:0", 80), ("x", 0)):
+        theirs, ours = _relocated(sides, CoreKind.FIELD_BYTE_OFFSET, access, insn_off)
+        assert theirs == ours < 0, (access, insn_off)
