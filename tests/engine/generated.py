@@ -1,8 +1,10 @@
-"""Hypothesis strategies for eBPF programs that verifiers accept: arithmetic, stack, forward jumps."""
+"""Hypothesis strategies for eBPF programs that verifiers accept: arithmetic, stack, forward jumps, calls."""
+
+import itertools
 
 from hypothesis import strategies as st
 
-from engine.isa import OPCODES, Alu, Atomic, Class, Form, Insn, Jmp, Mode, Opcode, Size, Source
+from engine.isa import OPCODES, Alu, Atomic, Class, Form, Insn, Jmp, Mode, Opcode, PseudoSrc, Size, Source
 
 __all__ = ["instructions", "programs"]
 
@@ -60,9 +62,10 @@ def _stack_access(draw: st.DrawFn) -> Insn:
 @st.composite
 def _atomic(draw: st.DrawFn) -> Insn:
     size = draw(st.sampled_from([Size.W, Size.DW]))
-    op = draw(st.sampled_from([op for op in Atomic if op not in (Atomic.LOAD_ACQ, Atomic.STORE_REL)]))
+    op = draw(st.sampled_from(list(Atomic)))
     off = _stack_offset(draw, 8 if size is Size.DW else 4)
-    return Insn(Class.STX | Mode.ATOMIC | size, 10, draw(_REGS), off, op)
+    dst, src = (draw(_REGS), 10) if op is Atomic.LOAD_ACQ else (10, draw(_REGS))
+    return Insn(Class.STX | Mode.ATOMIC | size, dst, src, off, op)
 
 
 @st.composite
@@ -96,18 +99,79 @@ def instructions(draw: st.DrawFn) -> list[Insn]:
 
 
 @st.composite
-def programs(draw: st.DrawFn, size: int = 40) -> list[Insn]:
-    """A program that ends: registers and stack hold constants, then anything, then r0 sums it all up."""
-    head = [Insn(Class.ALU64 | Alu.MOV, reg, imm=draw(_WORDS)) for reg in range(10)]
+def _early_exit(draw: st.DrawFn) -> list[Insn]:
+    """A way out in the middle, with whatever r0 holds."""
+    jump = draw(_jump())
+    return [Insn(jump.code, jump.dst, jump.src, 1, jump.imm), Insn(Class.JMP | Jmp.EXIT)]
+
+
+@st.composite
+def _call(draw: st.DrawFn, callees: range) -> list[Insn]:
+    """A call of a function, its number in `imm` (not yet a distance); r1 to r5 are given values again."""
+    kept = st.sampled_from([0, 6, 7, 8, 9])
+    again = [Insn(Class.ALU64 | Alu.MOV | Source.X, reg, draw(kept)) for reg in range(1, 6)]
+    return [Insn(Class.JMP | Jmp.CALL, 0, PseudoSrc.CALL, 0, draw(st.sampled_from(callees))), *again]
+
+
+@st.composite
+def _goto(draw: st.DrawFn) -> list[Insn]:
+    """A jump around an instruction that a conditional jump leads to, so that it is not unreachable."""
+    cls = draw(st.sampled_from([Class.JMP, Class.JMP32]))
+    jump = draw(_jump())
+    away = Insn(cls | Jmp.JA, 0, 0, *((1, 0) if cls is Class.JMP else (0, 1)))
+    return [Insn(jump.code, jump.dst, jump.src, 1, jump.imm), away, draw(_alu())]
+
+
+def _single(strategy: st.SearchStrategy[Insn]) -> st.SearchStrategy[list[Insn]]:
+    return strategy.map(lambda insn: [insn])
+
+
+@st.composite
+def _body(draw: st.DrawFn, size: int, callees: range) -> list[Insn]:
+    """Statements, and jumps forward over some of them; calls of the functions `callees`."""
+    plain = [_single(kind) for kind in (_alu(), _alu(), _unary(), _stack_access(), _atomic(), _jump())]
+    kinds = [*plain, _early_exit(), _goto(), *([_call(callees)] if callees else [])]
+    statements = draw(st.lists(st.one_of(kinds), min_size=1, max_size=size))
+    starts = list(itertools.accumulate((len(statement) for statement in statements), initial=0))
+    for at, statement in enumerate(statements):
+        insn, row = statement[0], statement[0].opcode
+        if len(statement) == 1 and row is not None and row.form is Form.JUMP:
+            target = min(at + 1 + insn.off, len(statements))
+            statement[0] = Insn(insn.code, insn.dst, insn.src, starts[target] - starts[at] - 1, insn.imm)
+    return [insn for statement in statements for insn in statement]
+
+
+@st.composite
+def _function(draw: st.DrawFn, size: int, callees: range, number: int) -> list[Insn]:
+    """Registers and stack hold constants or arguments, then anything, then r0 sums it all up.
+
+    Function 0, the program itself, calls every other one at least once.
+    """
+    fresh = (0, 6, 7, 8, 9) if number else range(10)
+    head = [Insn(Class.ALU64 | Alu.MOV, reg, imm=draw(_WORDS)) for reg in fresh]
     for slot in range(_SLOTS):
         head.append(Insn(Class.STX | Mode.MEM | Size.DW, 10, draw(_REGS), -8 * (slot + 1)))
-    kinds = st.one_of(_alu(), _alu(), _unary(), _stack_access(), _atomic(), _jump())
-    body: list[Insn] = draw(st.lists(kinds, min_size=1, max_size=size))
-    for at, insn in enumerate(body):
-        row = insn.opcode
-        if row is not None and row.form is Form.JUMP:
-            body[at] = Insn(insn.code, insn.dst, insn.src, min(insn.off, len(body) - at - 1), insn.imm)
+    body = draw(_body(size, callees))
+    if number == 0:
+        for callee in callees:
+            body += draw(_call(range(callee, callee + 1)))
     return head + body + _sum_up()
+
+
+@st.composite
+def programs(draw: st.DrawFn, size: int = 40) -> list[Insn]:
+    """A program that ends, of one to three functions."""
+    last = draw(st.integers(0, 2))
+    functions = [
+        draw(_function(10 if number else size, range(number + 1, last + 1), number))
+        for number in range(last + 1)
+    ]
+    starts = list(itertools.accumulate((len(function) for function in functions), initial=0))
+    program = [insn for function in functions for insn in function]
+    for at, insn in enumerate(program):
+        if insn.code == Class.JMP | Jmp.CALL:
+            program[at] = Insn(insn.code, 0, insn.src, 0, starts[insn.imm] - at - 1)
+    return program
 
 
 def _sum_up() -> list[Insn]:
