@@ -133,7 +133,7 @@ def loops(seed: int, count: int) -> Agreement:
     agreement, maps, btf = Agreement(), Maps(), loop_btf()[0]
     btf_fd = load_btf(btf)
     for n in range(seed, seed + count):
-        program = LoopGenerator(n).loops()
+        program = LoopGenerator(n).loops(may_goto=n % 3 == 0)
         insns = with_descriptors(program.insns, maps.fds)
         with interruptible(asked_often(_LONG)):
             both = ask_both(insns, ProgType.KPROBE, maps.known, typed=Typed(btf_fd, btf, program.func_info))

@@ -61,15 +61,17 @@ def random_spec(seed: int, maps: Mapping[int, MapLike], *, loops: bool) -> ProgS
 class LoopGenerator(Generator):
     """Programs with loops; the same seed gives the same programs."""
 
-    def loops(self, length: int = 20) -> LoopProgram:
-        """One program."""
+    def loops(self, length: int = 20, *, may_goto: bool = False) -> LoopProgram:
+        """One program; with `may_goto`, which takes very long to run, some loops end by that alone."""
         body = Body(kinds={1: "c", 10: "f"})
         self.prologue(body)
         for _ in range(self.rng.randrange(4)):
             self.statement(body)
         calls: list[int] = []
         for _ in range(self.rng.choice((1, 1, 2))):
-            if self.rng.random() < 0.5:
+            if may_goto and self.rng.random() < 0.5:
+                self._may_goto(body, self.rng.randrange(1, 5))
+            elif self.rng.random() < 0.5:
                 self._back(body, self.rng.randrange(1, 6))
             else:
                 self._loop(body, calls)
@@ -115,6 +117,16 @@ class LoopGenerator(Generator):
         body.insns.append(Insn(jump, 9, 0, start - len(body.insns) - 1, self.rng.randrange(1, 9)))
         body.kinds = {reg: kind for reg, kind in body.kinds.items() if before.get(reg) == kind}
         body.kinds[9] = "s"
+
+    def _may_goto(self, body: Body, statements: int) -> None:
+        """A loop that ends some time."""
+        start, before = len(body.insns), dict(body.kinds)
+        body.insns.append(Insn(Class.JMP | Jmp.JCOND))
+        for _ in range(statements):
+            self.statement(body)
+        body.insns.append(Insn(Class.JMP | Jmp.JA, 0, 0, start - len(body.insns) - 1))
+        body.insns[start] = Insn(Class.JMP | Jmp.JCOND, 0, 0, len(body.insns) - start - 1)
+        body.kinds = {reg: kind for reg, kind in body.kinds.items() if before.get(reg) == kind}
 
     def _loop(self, body: Body, calls: list[int]) -> None:
         """bpf_loop with data on the stack."""
