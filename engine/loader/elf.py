@@ -1,7 +1,8 @@
 """A strict reader of ELF64 little-endian relocatable files: sections, symbols, relocations.
 
 Every offset is checked before it is used, so that a hostile file costs no more than its own size.
-All errors are KernelError: ENOEXEC for what is no BPF object, EINVAL for a broken one, EFBIG for a huge one.
+All errors are KernelError: ENOEXEC for what is no BPF object, EINVAL for a broken one, EFBIG and E2BIG for a
+huge one.
 """
 
 import errno
@@ -28,6 +29,9 @@ __all__ = [
 
 MAX_OBJECT = 64 << 20
 """Bytes of the largest object that is looked at."""
+
+_MAX_SYMBOLS, _MAX_RELOCATIONS = 1 << 17, 1 << 20
+"""More than any program of a million instructions needs; each costs some hundred bytes of memory."""
 
 _EHDR = Struct("<16sHHIQQQIHHHHHH")
 _SHDR = Struct("<IIQQQQIIQQ")
@@ -154,11 +158,12 @@ class Elf:
 
 
 def read_elf(data: bytes) -> Elf:
-    """Read `data`. Raises KernelError(ENOEXEC, EINVAL, EFBIG)."""
+    """Read `data`. Raises KernelError(ENOEXEC, EINVAL, EFBIG, E2BIG)."""
     sections = _sections(data)
     table = next((section for section in sections if section.type == SectionType.SYMTAB), None)
     symbols = _symbols(sections, table) if table is not None else []
     relocations: dict[int, list[Relocation]] = {}
+    left = _MAX_RELOCATIONS
     for section in sections:
         if section.type in (SectionType.REL, SectionType.RELA):
             if not 0 < section.info < len(sections):
@@ -167,6 +172,9 @@ def read_elf(data: bytes) -> Elf:
                 continue
             if table is None or section.link != table.index:
                 raise KernelError(errno.EINVAL, f"ELF: {section.name} has no symbol table")
+            left -= len(section.data) // _REL.size
+            if left < 0:
+                raise KernelError(errno.E2BIG, f"ELF: more than {_MAX_RELOCATIONS} relocations")
             relocations.setdefault(section.info, []).extend(_relocations(section, symbols))
     return Elf(sections, symbols, relocations)
 
@@ -242,6 +250,8 @@ class _Strings:
 def _symbols(sections: list[Section], table: Section) -> list[Symbol]:
     if not 0 < table.link < len(sections) or len(table.data) % _SYM.size:
         raise KernelError(errno.EINVAL, "ELF: the symbol table is broken")
+    if len(table.data) // _SYM.size > _MAX_SYMBOLS:
+        raise KernelError(errno.E2BIG, f"ELF: more than {_MAX_SYMBOLS} symbols")
     names = _Strings(sections[table.link].data)
     found: list[Symbol] = []
     for name, info, other, shndx, value, size in _SYM.iter_unpack(table.data):

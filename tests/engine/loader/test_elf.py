@@ -97,6 +97,21 @@ def test_huge_files_are_not_looked_at() -> None:
     assert caught.value.errno == errno.EFBIG
 
 
+@pytest.mark.parametrize(("kind", "rows", "words"), [(2, 24 << 18, "symbols"), (9, 16 << 21, "relocations")])
+def test_more_rows_than_any_object_has(kind: int, rows: int, words: str) -> None:
+    data = bytearray(example("count"))
+    (shoff,) = struct.unpack_from("<Q", data, SHOFF)
+    (shnum,) = struct.unpack_from("<H", data, SHNUM)
+    headers = [struct.unpack_from("<IIQQQQIIQQ", data, shoff + index * 64) for index in range(shnum)]
+    index = next(
+        i for i, row in enumerate(headers) if row[1] == kind and headers[row[7]][2] & 2 | (kind == 2)
+    )
+    struct.pack_into("<QQ", data, shoff + index * 64 + 24, len(data), rows)
+    with pytest.raises(KernelError, match=f"more than .* {words}") as caught:
+        read_elf(bytes(data) + bytes(rows))
+    assert caught.value.errno == errno.E2BIG
+
+
 def test_sections_that_lie_on_one_another() -> None:
     data = bytearray(example("count"))
     (shoff,) = struct.unpack_from("<Q", data, SHOFF)
