@@ -1,12 +1,12 @@
 """The text of a pinned map that has BTF (`map_seq_show`, kernel/bpf/inode.c, and each map's show_elem)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from engine.abi.bpf import MapType
 from engine.btf.btf import Btf
-from engine.btf.show import show_value
+from engine.btf.template import Printer, printer
 
-__all__ = ["WARNING", "show_elem", "show_map", "shows_text"]
+__all__ = ["WARNING", "show_map", "shows_text"]
 
 WARNING = b"# WARNING!! The output is for debug purpose only\n# WARNING!! The output format will change\n"
 _INDEXED = frozenset((MapType.ARRAY, MapType.PERCPU_ARRAY, MapType.PROG_ARRAY))
@@ -19,24 +19,40 @@ def shows_text(map_type: int, value_type_id: int) -> bool:
     return bool(value_type_id) and map_type in _INDEXED | _HASHED
 
 
-def show_elem(map_type: int, btf: Btf, type_ids: tuple[int, int], key: bytes, value: bytes) -> bytes:
-    """One element. `type_ids` are those of key and value; `value` is as bpf(2) gives it: for per-CPU maps one
-    value for each possible CPU, each rounded up to 8 bytes. For a PROG_ARRAY it is the program's id."""
+def _elem_printer(map_type: int, btf: Btf, type_ids: tuple[int, int]) -> Callable[[bytes, bytes], bytes]:
+    """What prints one element. `type_ids` are those of key and value; the value is as bpf(2) gives it: for
+    per-CPU maps one value for each possible CPU, each rounded up to 8 bytes. For a PROG_ARRAY it is the
+    program's id."""
     key_type, value_type = type_ids
-    if map_type in _INDEXED:
-        index = b"%d" % int.from_bytes(key[:4], "little")
-        head = index if key_type or map_type in _PERCPU else b""
+    show = printer(btf, value_type)
+    if map_type in _HASHED:
+        head: Callable[[bytes], bytes] = _with_colon(printer(btf, key_type))
+    elif key_type or map_type in _PERCPU:
+        head = _index
     else:
-        head = show_value(btf, key_type, key)
-    colon = b": " if head or map_type not in _INDEXED else b""
+        head = _nothing
     if map_type not in _PERCPU:
-        return head + colon + show_value(btf, value_type, value) + b"\n"
+        return lambda key, value: b"%b%b\n" % (head(key), show(value))
     stride = (btf.size_of(value_type) + 7) & ~7
-    rows = [
-        b"\tcpu%d: %s\n" % (cpu, show_value(btf, value_type, value[cpu * stride : (cpu + 1) * stride]))
-        for cpu in range(len(value) // stride)
-    ]
-    return head + colon + b"{\n" + b"".join(rows) + b"}\n"
+
+    def show_all(key: bytes, value: bytes) -> bytes:
+        cpus = range(len(value) // stride)
+        rows = [b"\tcpu%d: %b\n" % (cpu, show(value[cpu * stride : (cpu + 1) * stride])) for cpu in cpus]
+        return b"%b{\n%b}\n" % (head(key), b"".join(rows))
+
+    return show_all
+
+
+def _with_colon(show: Printer) -> Printer:
+    return lambda key: show(key) + b": "
+
+
+def _index(key: bytes) -> bytes:
+    return b"%d: " % int.from_bytes(key[:4], "little")
+
+
+def _nothing(key: bytes) -> bytes:
+    return b""
 
 
 def show_map(
@@ -44,5 +60,6 @@ def show_map(
 ) -> Iterator[bytes]:
     """The whole text in pieces: two lines of warning, then each element."""
     yield WARNING
+    show = _elem_printer(map_type, btf, type_ids)
     for key, value in elements:
-        yield show_elem(map_type, btf, type_ids, key, value)
+        yield show(key, value)

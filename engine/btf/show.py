@@ -27,7 +27,7 @@ from engine.btf.types import (
 )
 from engine.errors import KernelError
 
-__all__ = ["show_value"]
+__all__ = ["Show", "pointer_text", "show_value"]
 
 _PAD = bytes(16)
 _MAX_ITER = 10
@@ -41,13 +41,13 @@ def show_value(btf: Btf, type_id: int, value: bytes) -> bytes:
 
     Raises KernelError(ENOMEM) for a text that is too long. `btf` must be verified.
     """
-    show = _Show(btf, value + _PAD)
+    show = Show(btf, value + _PAD)
     show.value(type_id, 0, 0)
     return b"".join(show.out)
 
 
-class _Show:
-    """`struct btf_show` with BTF_SHOW_COMPACT, NONAME and ZERO."""
+class Show:
+    """`struct btf_show` with BTF_SHOW_COMPACT, NONAME and ZERO. `template` overrides what prints leaves."""
 
     def __init__(self, btf: Btf, data: bytes) -> None:
         self.btf = btf
@@ -78,7 +78,7 @@ class _Show:
                 self._end()
             case Pointer():
                 self._start(record, type_id)
-                self._emit(b"0x%016x" % _hashed(_U64.unpack_from(self.data, at)[0]))
+                self._pointer(at)
                 self._end()
             case Composite():
                 self._composite(record, type_id, at)
@@ -167,6 +167,9 @@ class _Show:
         value = int.from_bytes(self.data[at : at + size], "little") >> bits
         self._hex(value & ((1 << width) - 1))
 
+    def _pointer(self, at: int) -> None:
+        self._emit(pointer_text(_U64.unpack_from(self.data, at)[0]))
+
     def _hex(self, value: int) -> None:
         self._emit(b"0x%x" % value)
 
@@ -231,9 +234,9 @@ class _Show:
         self._end()
 
 
-def _hashed(pointer: int) -> int:
+def pointer_text(pointer: int) -> bytes:
     """Pointers are shown as 32 bits of a keyed hash, as `%p` does; null and errors are shown as they are."""
-    if not pointer or pointer >= (1 << 64) - 4095:
-        return pointer
-    digest = hashlib.blake2b(pointer.to_bytes(8, "little"), key=_KEY, digest_size=4).digest()
-    return int.from_bytes(digest, "little")
+    if pointer and pointer < (1 << 64) - 4095:
+        digest = hashlib.blake2b(pointer.to_bytes(8, "little"), key=_KEY, digest_size=4).digest()
+        pointer = int.from_bytes(digest, "little")
+    return b"0x%016x" % pointer

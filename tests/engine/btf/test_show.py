@@ -4,13 +4,15 @@ import os
 import re
 import struct
 from collections.abc import Iterable
+from functools import partial
 
 import pytest
 
 from engine.abi.bpf import MapType
 from engine.btf import Btf
-from engine.btf.seqshow import WARNING, show_elem, show_map, shows_text
+from engine.btf.seqshow import WARNING, show_map, shows_text
 from engine.btf.show import show_value
+from engine.btf.template import printer
 from tests.engine.btf.pinned import bpffs_unavailable, pinned_map
 from tests.engine.btf.shapes import SHAPES, Shape, make, values
 
@@ -48,6 +50,21 @@ def test_value(name: str, value: bytes, text: bytes) -> None:
     assert shown(name, value) == text
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_a_printer_of_a_type_prints_the_same(shape: Shape) -> None:
+    btf, type_id = make(shape)
+    show = printer(btf, type_id)
+    for value in values(shape, 200):
+        assert show(value) == show_value(btf, type_id, value)
+
+
+def test_which_types_have_no_fast_printer() -> None:
+    """Those with bit fields, members that overlap, and what a struct format has no letter for."""
+    slow = {shape.name for shape in SHAPES if isinstance(printer(*make(shape)), partial)}
+    odd = {"u128", "bit fields", "old bit fields", "enum of one byte", "enum of two bytes"}
+    assert slow == odd | {"nested", "matrix", "unions"}
+
+
 def test_pointers_are_hashed_alike_within_a_run() -> None:
     one = shown("pointer", b"\1" * 8)
     assert POINTER.fullmatch(one)
@@ -76,7 +93,7 @@ def test_element(map_type: MapType, ids: tuple[int, int], text: bytes) -> None:
     btf, _ = make(BY_NAME["u32"])
     percpu = map_type in (MapType.PERCPU_ARRAY, MapType.PERCPU_HASH)
     value = WORD.pack(9) + bytes(12 if percpu else 0)
-    assert show_elem(map_type, btf, ids, WORD.pack(7), value) == text
+    assert b"".join(show_map(map_type, btf, ids, [(WORD.pack(7), value)])) == WARNING + text
 
 
 def test_which_maps_have_text() -> None:
