@@ -18,11 +18,23 @@ class Chain:
     """What is known of one function reached through one chain of calls.
 
     reads, writes: slots that an instruction reads on some visit, writes on every visit. live: slots that
-    may be read at
-    it or later. changed: instructions from which news has to be carried backwards.
+    may be read at it or later. changed: instructions from which news has to be carried backwards. stale:
+    chains called from here in which something changed. called: slots that what an instruction calls may read.
     """
 
-    __slots__ = ("changed", "children", "depth", "live", "parent", "reads", "site", "start", "writes")
+    __slots__ = (
+        "called",
+        "changed",
+        "children",
+        "depth",
+        "live",
+        "parent",
+        "reads",
+        "site",
+        "stale",
+        "start",
+        "writes",
+    )
 
     def __init__(self, parent: "Chain | None", site: int, start: int) -> None:
         self.parent = parent
@@ -34,6 +46,16 @@ class Chain:
         self.writes: dict[int, int] = {}
         self.live: dict[int, int] = {}
         self.changed: set[int] = set()
+        self.stale: set[Chain] = set()
+        self.called: dict[int, int] = {}
+
+    def change(self, idx: int) -> None:
+        """There is news at an instruction; those who called this chain have to hear of it."""
+        chain = self
+        while chain.parent is not None and chain not in chain.parent.stale:
+            chain.parent.stale.add(chain)
+            chain = chain.parent
+        self.changed.add(idx)
 
 
 class StackLiveness:
@@ -80,7 +102,7 @@ class StackLiveness:
         known = chain.reads.get(idx, 0)
         if mask & ~known:
             chain.reads[idx] = known | mask
-            chain.changed.add(idx)
+            chain.change(idx)
 
     def write(self, idx: int, mask: int) -> None:
         """Instruction `idx` wrote exactly these whole slots on this visit."""
@@ -90,27 +112,27 @@ class StackLiveness:
             chain.writes[idx] = mask
         elif known & ~mask:
             chain.writes[idx] = known & mask
-            chain.changed.add(idx)
+            chain.change(idx)
 
-    def _settle(self, chain: Chain) -> None:
+    def settle(self, chain: Chain) -> None:
         """Carry what is new backwards, within the chain and from those that it calls."""
-        for child in chain.children.values():
+        outer, called = (1 << 64 * (chain.depth + 1)) - 1, chain.called
+        for child in chain.stale:
             before = child.live.get(child.start, 0)
-            self._settle(child)
-            if child.live.get(child.start, 0) != before:
+            self.settle(child)
+            after = child.live.get(child.start, 0)
+            if after != before:
+                called[child.site] = called.get(child.site, 0) | after & outer
                 chain.changed.add(child.site)
+        chain.stale.clear()
         work, live = list(chain.changed), chain.live
         chain.changed.clear()
-        outer = (1 << 64 * (chain.depth + 1)) - 1
-        entries: dict[int, int] = {}
-        for child in chain.children.values():
-            entries[child.site] = entries.get(child.site, 0) | child.live.get(child.start, 0) & outer
         while work:
             idx = work.pop()
             flowing = self._after(chain, idx)
             now = (
                 chain.reads.get(idx, 0)
-                | entries.get(idx, 0)
+                | called.get(idx, 0)
                 | (flowing & ~chain.writes.get(idx, 0))
                 | live.get(idx, 0)
             )
@@ -132,7 +154,7 @@ class StackLiveness:
         root = chain
         while root.parent is not None:
             root = root.parent
-        self._settle(root)
+        self.settle(root)
         found = chain.live.get(state.insn_idx, 0)
         for depth in range(len(frames) - 1, 0, -1):
             site = frames[depth].callsite
