@@ -78,19 +78,29 @@ def _fd_array(caller: BpfCaller, insns: list[Insn], address: int) -> list[Map]:
     return found
 
 
-def _records(caller: BpfCaller, size: int, address: int, count: int, least: int) -> list[bytes]:
-    """`count` records of `size` bytes, the first `least` of each."""
+def _records(
+    caller: BpfCaller, attr: Attr, size_at: int, address: int, count: int, least: int
+) -> list[bytes]:
+    """`count` records whose size is at `size_at`, the first `least` bytes of each.
+
+    E2BIG, with the size that is known written back, for more that is not zero.
+    """
+    size = attr.u32(size_at)
     if not count:
         return []
     if size < least or size > _MAX_RECORD or size % 4:
         raise KernelError(errno.EINVAL, "bad record size")
     raw = caller.memory.read(address, size * count)
-    return [raw[i : i + least] for i in range(0, len(raw), size)]
+    rows = [raw[i : i + size] for i in range(0, len(raw), size)]
+    if any(any(row[least:]) for row in rows):
+        caller.memory.write(attr.address + size_at, struct.pack("<I", least))
+        raise KernelError(errno.E2BIG, "nonzero tailing record")
+    return [row[:least] for row in rows]
 
 
 def _info(caller: BpfCaller, attr: Attr, at: int, least: int) -> list[bytes]:
     """Records whose size is at `at`, address at `at + 4`, count at `at + 12`."""
-    return _records(caller, attr.u32(at), attr.u64(at + 4), attr.u32(at + 12), least)
+    return _records(caller, attr, at, attr.u64(at + 4), attr.u32(at + 12), least)
 
 
 def _func_info(caller: BpfCaller, attr: Attr, btf: Btf) -> list[FuncInfo]:
@@ -117,7 +127,7 @@ def _core_relocated(
 ) -> bytes:
     """`code` with the CO-RE relocations applied that a light skeleton leaves to the kernel."""
     found = []
-    for record in _records(caller, attr.u32(136), attr.u64(128), attr.u32(116), _MIN_CORE_RELO):
+    for record in _records(caller, attr, 136, attr.u64(128), attr.u32(116), _MIN_CORE_RELO):
         insn_off, type_id, access, kind = struct.unpack("<IIII", record)
         if insn_off % 8 or kind not in CoreKind.__members__.values():
             raise KernelError(errno.EINVAL, f"bad CO-RE relocation of instruction {insn_off // 8}")

@@ -198,6 +198,30 @@ def test_infos_of_every_length(sides: Sides) -> None:
         assert answers[0] == answers[1], (length, tail)
 
 
+def test_longer_records(sides: Sides) -> None:
+    fds, ids = _load(sides), _blob()[1]
+    code = encode(assemble("r0 = 0\nexit"))
+    insns, licence = buffer(code), buffer(b"GPL\0")
+    head = struct.pack("<IIQQ", ProgType.SOCKET_FILTER, 2, address_of(insns), address_of(licence)).ljust(
+        72, b"\0"
+    )
+    for size, tail in ((12, 0), (12, 1), (252, 0), (252, 1), (256, 0), (7, 0)):
+        for func in (True, False):
+            row = struct.pack("<II", 0, ids["main"]) if func else struct.pack("<IIII", 0, 1, 5, 1 << 10)
+            records = buffer(row.ljust(255, b"\0") + b"\0"), buffer(struct.pack("<II", 0, ids["main"]))
+            if tail:
+                records[0][size - 1] = b"\1"
+            answers = []
+            for side in (0, 1):
+                mine = struct.pack("<IQI", size, address_of(records[0]), 1)
+                plain = struct.pack("<IQI", 8, address_of(records[1]), 1)
+                raw = head + struct.pack("<I", fds[side]) + (mine if func else plain + mine)
+                attr = buffer(raw.ljust(144, b"\0"))
+                result = sides.open(side, Cmd.PROG_LOAD, attr)
+                answers.append((min(result, 0), attr.raw[76:80], attr.raw[92:96]))
+            assert answers[0] == answers[1], (size, tail, func)
+
+
 def _relocated(sides: Sides, kind: CoreKind, access: str, insn_off: int = 0) -> list[int]:
     """Results of `r0 = 0` with one relocation of a task's pid, by the kernel and by the engine."""
     b = BtfBuilder()
