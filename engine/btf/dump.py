@@ -19,6 +19,7 @@ _PERCPU = frozenset(
 )
 _LINE = 16
 _SHORT = 24
+_QUOTED = [f'"0x{byte:02x}"' for byte in range(256)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def dump_plain(shape: MapShape, elements: Iterable[tuple[bytes, bytes]]) -> Iter
 
 
 def _bytes(data: bytes) -> str:
-    return "[" + ",".join(f'"0x{byte:02x}"' for byte in data) + "]"
+    return f"[{','.join([_QUOTED[byte] for byte in data])}]"
 
 
 def _percpu(texts: Iterable[str]) -> str:
