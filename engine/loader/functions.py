@@ -89,7 +89,7 @@ class Functions:
             for index in self._by_section
         }
         self._offsets = {i: [r.offset for r in found] for i, found in self._relocations.items()}
-        self._known: dict[tuple[int, int], _Sites] = {}
+        self._known: dict[tuple[int, int, int], _Sites] = {}
 
     def __iter__(self) -> Iterator[Function]:
         for index in sorted(self._by_section):
@@ -103,7 +103,8 @@ class Functions:
 
     def sites(self, function: Function) -> tuple[list[Call], list[Reloc]]:
         """Calls and relocations of `function`, instructions counted from its start."""
-        key = (function.section.index, function.start)
+        # Two names of one place may differ in size.
+        key = (function.section.index, function.start, function.count)
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = self._scan(function)

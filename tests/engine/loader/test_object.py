@@ -1,6 +1,7 @@
 """What is found in objects: maps, globals, externs, programs and their subprograms."""
 
 import errno
+import struct
 
 import pytest
 
@@ -11,6 +12,7 @@ from engine.isa import decode
 from engine.isa.opcodes import PseudoSrc
 from engine.loader import ObjectSpec, object_name, parse_object
 from engine.loader.datamaps import internal_map_name
+from engine.loader.elf import SectionType, read_elf
 from engine.loader.spec import ExternKind, RelocKind
 from engine.progspec import FuncLinkage
 from tests.engine.loader.compiled import compile_c, example
@@ -147,6 +149,23 @@ def test_line_info_follows_its_function() -> None:
     for info in prog.func_info:
         assert f"{info.name}(" in lines[info.insn_off], info
     assert [line.insn_off for line in prog.line_info] == sorted(line.insn_off for line in prog.line_info)
+
+
+def test_two_names_of_one_place() -> None:
+    source = """
+        static __attribute__((noinline)) int leaf(int x) { return x * 3 + bpf_get_prandom_u32(); }
+        SEC("kprobe/a") int whole(void *ctx) { return leaf(1) + leaf(2); }
+        int part(void *ctx) __attribute__((alias("whole")));
+    """
+    data = compile_c(source)
+    assert set(parse_object(data).progs) == {"whole", "part"}
+    elf = read_elf(data)
+    table = next(section for section in elf.sections if section.type == SectionType.SYMTAB)
+    index = next(i for i, symbol in enumerate(elf.symbols) if symbol.name == "part")
+    broken = bytearray(data)
+    struct.pack_into("<Q", broken, data.index(table.data) + 24 * index + 16, 8)
+    progs = parse_object(bytes(broken)).progs
+    assert len(progs["part"].insns) == 8 < len(progs["whole"].insns)
 
 
 def test_relocations_of_maps_and_data() -> None:
