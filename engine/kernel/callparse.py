@@ -117,6 +117,8 @@ class RetKind(IntEnum):
     FILE = 2
     """struct file of the descriptor that the system call returned, or its error."""
     NEVER = 3
+    NAME = 4
+    """struct filename of a path, or the error of reading it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,10 @@ class ArgOp:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call: `depth` 0 is `do_syscall_64`, 1 `__x64_sys_*`; `caller` the name of the calling function."""
+    """One call: `depth` 0 is `do_syscall_64`, 1 `__x64_sys_*`; `caller` the name of the calling function.
+
+    `ret_imm` is the value of a constant; of a name the operand's number, and from bit 8 its buffer.
+    """
 
     function: Function
     caller: str
@@ -212,6 +217,9 @@ def _call(line: str, caller: str, depth: int, paths: list[int]) -> Call:
         kind = RetKind.NEVER
     elif ret == "file(ret)":
         kind = RetKind.FILE
+    elif ret.startswith("name("):
+        name = _operation(ArgKind, _parse(ret), paths)
+        kind, imm = RetKind.NAME, name.buffer << 8 | name.x
     elif ret:
         kind, imm = RetKind.CONSTANT, int(ret)
     return Call(function, caller, depth, args, conditions, kind, imm)

@@ -23,7 +23,8 @@ succeeded): such a call is reported then, just before the returns of its callers
 or `vfs_unlink` is not seen.
 
 RETURN is what follows from the system call's result: by default the result itself, at the width of the
-function's type; `0`; `file(ret)`, the file or the ERR_PTR; `never`.
+function's type; `0`; `file(ret)`, the file or the ERR_PTR; `name(a1)`, the name or the ERR_PTR, which follow
+from the arguments already; `never`.
 """
 
 __all__ = ["CALLS"]
@@ -32,20 +33,24 @@ CALLS = """\
 open
   do_sys_open(AT_FDCWD, a0, set_bits(a1, O_LARGEFILE), a2)
     do_sys_openat2(AT_FDCWD, a0, how(a1, a2))
+      getname(a0) -> name(a0)
       do_filp_open(AT_FDCWD, name(a0), op(a1, a2)) if name(a0) -> file(ret)
         vfs_open(path(ret), file(ret)) if ok -> 0
 creat
   do_sys_open(AT_FDCWD, a0, CREAT_FLAGS, a1)
     do_sys_openat2(AT_FDCWD, a0, how(CREAT_FLAGS, a1))
+      getname(a0) -> name(a0)
       do_filp_open(AT_FDCWD, name(a0), op(CREAT_FLAGS, a1)) if name(a0) -> file(ret)
         vfs_open(path(ret), file(ret)) if ok -> 0
 openat
   do_sys_open(a0, a1, set_bits(a2, O_LARGEFILE), a3)
     do_sys_openat2(a0, a1, how(a2, a3))
+      getname(a1) -> name(a1)
       do_filp_open(a0, name(a1), op(a2, a3)) if name(a1) -> file(ret)
         vfs_open(path(ret), file(ret)) if ok -> 0
 openat2
   do_sys_openat2(a0, a1, user_how(a2)) if readable(a2, 24)
+    getname(a1) if readable(a2, 24) -> name(a1)
     do_filp_open(a0, name(a1), user_op(a2)) if readable(a2, 24) and name(a1) -> file(ret)
       vfs_open(path(ret), file(ret)) if ok -> 0
 close
@@ -121,12 +126,15 @@ faccessat
 faccessat2
   do_faccessat(a0, a1, a2, a3)
 unlink
+  getname(a0) -> name(a0)
   do_unlinkat(AT_FDCWD, name(a0)) if name(a0)
     vfs_unlink(user_ns(), directory(AT_FDCWD, a0), dentry(AT_FDCWD, a0), stack()) if ok and name(a0) -> 0
 rmdir
+  getname(a0) -> name(a0)
   do_rmdir(AT_FDCWD, name(a0)) if name(a0)
     vfs_rmdir(user_ns(), directory(AT_FDCWD, a0), dentry(AT_FDCWD, a0)) if ok and name(a0) -> 0
 unlinkat
+  getname(a1) if bits(a2, 0xffffffff, 0) -> name(a1)
   do_unlinkat(a0, name(a1)) if bits(a2, 0xffffffff, 0) and name(a1)
     vfs_unlink(user_ns(), directory(a0, a1), dentry(a0, a1), stack()) \
 if ok and bits(a2, 0xffffffff, 0) and name(a1) -> 0
@@ -134,38 +142,54 @@ if ok and bits(a2, 0xffffffff, 0) and name(a1) -> 0
     vfs_rmdir(user_ns(), directory(a0, a1), dentry(a0, a1)) \
 if ok and bits(a2, 0xffffffff, AT_REMOVEDIR) and name(a1) -> 0
 mkdir
+  getname(a0) -> name(a0)
   do_mkdirat(AT_FDCWD, name(a0), a1) if name(a0)
     vfs_mkdir(user_ns(), directory(AT_FDCWD, a0), dentry(AT_FDCWD, a0), umasked(a1)) if ok and name(a0) -> 0
 mkdirat
+  getname(a1) -> name(a1)
   do_mkdirat(a0, name(a1), a2) if name(a1)
     vfs_mkdir(user_ns(), directory(a0, a1), dentry(a0, a1), umasked(a2)) if ok and name(a1) -> 0
 mknod
+  getname(a0) -> name(a0)
   do_mknodat(AT_FDCWD, name(a0), a1, a2) if name(a0)
     vfs_create(user_ns(), directory(AT_FDCWD, a0), dentry(AT_FDCWD, a0), umasked(a1), 1) \
 if ok and bits(a1, S_IFMT, 0) and name(a0) -> 0
     vfs_create(user_ns(), directory(AT_FDCWD, a0), dentry(AT_FDCWD, a0), umasked(a1), 1) \
 if ok and bits(a1, S_IFMT, S_IFREG) and name(a0) -> 0
 mknodat
+  getname(a1) -> name(a1)
   do_mknodat(a0, name(a1), a2, a3) if name(a1)
     vfs_create(user_ns(), directory(a0, a1), dentry(a0, a1), umasked(a2), 1) \
 if ok and bits(a2, S_IFMT, 0) and name(a1) -> 0
     vfs_create(user_ns(), directory(a0, a1), dentry(a0, a1), umasked(a2), 1) \
 if ok and bits(a2, S_IFMT, S_IFREG) and name(a1) -> 0
 symlink
+  getname(a0) -> name(a0)
+  getname(a1) -> name(a1)
   do_symlinkat(name(a0), AT_FDCWD, name(a1)) if name(a0) and name(a1)
 symlinkat
+  getname(a0) -> name(a0)
+  getname(a2) -> name(a2)
   do_symlinkat(name(a0), a1, name(a2)) if name(a0) and name(a2)
 link
+  getname(a1) -> name(a1)
   do_linkat(AT_FDCWD, name(a0), AT_FDCWD, name(a1), 0) if name(a0) and name(a1)
 linkat
+  getname(a3) -> name(a3)
   do_linkat(a0, name(a1), a2, name(a3), a4) if at_name(a1, a4) and name(a3)
 rename
+  getname(a0) -> name(a0)
+  getname(a1) -> name(a1)
   do_renameat2(AT_FDCWD, name(a0), AT_FDCWD, name(a1), 0) if name(a0) and name(a1)
     vfs_rename(rename_data()) if ok and name(a0) and name(a1) -> 0
 renameat
+  getname(a1) -> name(a1)
+  getname(a3) -> name(a3)
   do_renameat2(a0, name(a1), a2, name(a3), 0) if name(a1) and name(a3)
     vfs_rename(rename_data()) if ok and name(a1) and name(a3) -> 0
 renameat2
+  getname(a1) -> name(a1)
+  getname(a3) -> name(a3)
   do_renameat2(a0, name(a1), a2, name(a3), a4) if name(a1) and name(a3)
     vfs_rename(rename_data()) if ok and name(a1) and name(a3) -> 0
 chmod
@@ -273,6 +297,7 @@ clone
 clone3
   kernel_clone(clone_args(CLONE3)) if readable(a0, 64)
 execve
+  getname(a0) -> name(a0)
   bprm_execve(bprm(a0), AT_FDCWD, name(a0), 0) if name(a0)
 execveat
   bprm_execve(bprm(a1), a0, name(a1), a4) if at_name(a1, a4)

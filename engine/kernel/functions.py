@@ -53,6 +53,7 @@ int do_fsync(unsigned int fd, int datasync)
 int vfs_fsync(struct file *file, int datasync)
 long do_sys_open(int dfd, const char *filename, int flags, umode_t mode) 0x80
 long do_sys_openat2(int dfd, const char *filename, struct open_how *how) 0x170
+struct filename *getname(const char *filename)
 struct file *do_filp_open(int dfd, struct filename *pathname, const struct open_flags *op) 0x160
 int vfs_open(const struct path *path, struct file *file) 0x30
 int vfs_unlink(struct user_namespace *mnt_userns, struct inode *dir, struct dentry *dentry, \

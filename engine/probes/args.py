@@ -25,7 +25,7 @@ from engine.kernel.objects import (
 from engine.kernel.uaccess import user_read
 from engine.probes.layout import Op
 
-__all__ = ["evaluate", "guard_holds"]
+__all__ = ["evaluate", "guard_holds", "syscall_argument"]
 
 _AT_EMPTY_PATH = 0x1000
 _F_PATH = 16

@@ -19,8 +19,8 @@ from engine.jit.lang import (
 from engine.kernel.callparse import RetKind
 from engine.kernel.files import file_object
 from engine.kernel.layout import ALIAS, Slot
-from engine.kernel.objects import is_error
-from engine.probes.args import evaluate, guard_holds
+from engine.kernel.objects import filename_is_empty, filename_object, is_error
+from engine.probes.args import evaluate, guard_holds, syscall_argument
 from engine.probes.layout import (
     INSTANCE_SIZE,
     MAX_ARGS,
@@ -37,6 +37,7 @@ __all__ = ["SPILLED", "fire_frame", "fire_returns", "run_handler"]
 
 _KERNEL_CS, _KERNEL_SS, _EFLAGS = 0x10, 0x18, 0x246
 _STACK_STEP = 128
+_ENOENT = -2
 SPILLED = 48
 """Bytes below the return address where a call's six arguments are kept."""
 
@@ -87,7 +88,17 @@ def _spill(regs: int, stack: int) -> int:
 
 
 @native
-def _push_return(slot: int, frame: int, rec: int, stack: int) -> int:
+def _name_returned(env: int, slot: int, operand: int) -> int:
+    """What `getname` returns for the path that an argument of the system call points to."""
+    buffer = operand >> 8
+    name = filename_object(env, slot, buffer, syscall_argument(slot + Slot.REGS, operand & 0xFF))
+    if not is_error(name) and filename_is_empty(slot, buffer):
+        return _ENOENT
+    return name
+
+
+@native
+def _push_return(env: int, slot: int, frame: int, rec: int, stack: int) -> int:
     """Make a pending return of `rec`, as rethook_hook; counts a miss when there is no room for it."""
     count = u32(slot + Slot.INSTANCES)
     if count >= MAX_INSTANCES or u64(rec + Rec.ACTIVE) >= u64(rec + Rec.MAX_ACTIVE):
@@ -102,6 +113,9 @@ def _push_return(slot: int, frame: int, rec: int, stack: int) -> int:
     put64(at + Instance.RET_IMM, u64(frame + Frame.RET_IMM))
     put64(at + Instance.RET_MASK, u64(frame + Frame.RET_MASK))
     put32(at + Instance.RET_KIND, u32(frame + Frame.RET_KIND))
+    if u32(frame + Frame.RET_KIND) == RetKind.NAME:
+        put64(at + Instance.RET_IMM, _name_returned(env, slot, u64(frame + Frame.RET_IMM)))
+        put32(at + Instance.RET_KIND, RetKind.CONSTANT)
     put32(at + Instance.DEPTH, u32(frame + Frame.DEPTH))
     put32(slot + Slot.INSTANCES, count + 1)
     put64(stack, TRAMPOLINE)
@@ -153,7 +167,7 @@ def fire_frame(env: int, slot: int, retval: int, frame: int) -> int:
         rec = u64(probes + 8 + i * 8)
         if u64(rec + Rec.IS_RETURN):
             _spill(regs, stack)
-            _push_return(slot, frame, rec, stack)
+            _push_return(env, slot, frame, rec, stack)
         else:
             run_handler(env, regs, rec)
     run_unlock(env)

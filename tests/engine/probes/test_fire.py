@@ -53,6 +53,30 @@ def test_failed_open_does_not_reach_vfs_open(recorder: Recorder, thread: Driver)
     assert recorder.labels == []
 
 
+def test_getname_returns_the_name_that_it_was_given(recorder: Recorder, thread: Driver) -> None:
+    """Its value follows at its entry, and stands even when the memory has other content by the return."""
+
+    def name(regs: int) -> bytes:
+        value = int.from_bytes(ctypes.string_at(regs + Reg.AX, 8), "little")
+        if value >= M64 - 4095:
+            return str(value - M64 - 1).encode()
+        return ctypes.string_at(host_ptr(int.from_bytes(ctypes.string_at(host_ptr(value), 8), "little")))
+
+    recorder.probe("getname")
+    recorder.probe("getname", ret=True, look=name)
+    buffer = path(b"/before")
+    thread.enter("openat", AT_FDCWD, ctypes.addressof(buffer), 0, 0)
+    buffer.value = b"/after"
+    thread.leave(-2)
+    old, new = path(b"/old"), path(b"/new")
+    thread.call("rename", ctypes.addressof(old), ctypes.addressof(new), result=-2)
+    openat(thread, b"", 0, 0, -2)
+    thread.call("openat", AT_FDCWD, 8, 0, 0, result=-14)
+    returned = [hit.extra for hit in recorder.hits if hit.label == "r getname"]
+    assert returned == [b"/before", b"/new", b"/old", b"-2", b"-14"]
+    assert recorder.hits[0].args[0] == ctypes.addressof(buffer)
+
+
 def test_arguments_are_those_of_the_prototype(recorder: Recorder, thread: Driver) -> None:
     buffer = path(b"/etc/passwd")
     at = ctypes.addressof(buffer)
