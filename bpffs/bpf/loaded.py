@@ -109,7 +109,7 @@ def object_directory(
     for name, part in parts.items():
         made.add(name, part)
     for name, target in loaded.maps.items():
-        pin = shared.get(name) or MapPin(target, uid=caller.uid, gid=caller.gid)
+        pin = shared.get(name) or MapPin(target, fs, uid=caller.uid, gid=caller.gid)
         parts["maps"].add(pin_name(name), pin)
     for name, prog in loaded.progs.items():
         parts["progs"].add(pin_name(name), ProgPin(prog, uid=caller.uid, gid=caller.gid))

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from bpffs.bpf.cursor import TextCursor
-from bpffs.bpf.grammar import parse_command
+from bpffs.bpf.grammar import Names, parse_command
 from bpffs.bpf.mapdump import hex_pieces, info_pieces, json_pieces
 from bpffs.bpf.pins import PIN_MODE, Pin, View
 from engine.btf.seqshow import show_map, shows_text
@@ -25,9 +25,10 @@ class MapPin(Pin):
 
     slow = True
 
-    def __init__(self, target: Map, mode: int = PIN_MODE, uid: int = 0, gid: int = 0) -> None:
+    def __init__(self, target: Map, names: Names, mode: int = PIN_MODE, uid: int = 0, gid: int = 0) -> None:
         super().__init__(mode, uid, gid)
         self.map = target
+        self.finder = names
 
     def open(self, flags: int, caller: Caller) -> Handle:
         """Linux's own text. Raises KernelError(EIO) for a map without BTF."""
@@ -64,18 +65,20 @@ class _MapControl(View[Map]):
 
     def __init__(self, pin: MapPin) -> None:
         super().__init__(pin, pin.map)
+        self._names = pin.finder
 
     def open(self, flags: int, caller: Caller) -> Handle:
-        return _ControlHandle(self.shown())
+        return _ControlHandle(self.shown(), self._names)
 
 
 class _ControlHandle(Handle):
-    def __init__(self, target: Map) -> None:
+    def __init__(self, target: Map, names: Names) -> None:
         self._map = target
+        self._names = names
 
     def write(self, offset: int, data: bytes) -> int:
         commands = [
-            parse_command(line, self._map)
+            parse_command(line, self._map, self._names)
             for line in data.decode("utf-8", "surrogateescape").splitlines()
             if line.strip()
         ]

@@ -3,6 +3,7 @@
 import errno
 import logging
 import threading
+from typing import TypeVar
 
 from bpffs.bpf.directory import BpfDir
 from bpffs.bpf.grammar import parse_map
@@ -12,6 +13,7 @@ from bpffs.bpf.pins import Pin
 from bpffs.bpf.progpin import ProgPin
 from bpffs.bpf.upload import Upload, check_elf_is_whole, check_line_is_whole
 from engine.errors import KernelError
+from engine.idr import Idr
 from engine.kernfs import Caller, Node, TextFile
 from engine.loader.load import LoadedObject, load_object
 from engine.machine import Machine
@@ -64,9 +66,9 @@ class BpfFs:
         return Upload(load, done, check_elf_is_whole, caller)
 
     def _create_map(self, directory: BpfDir, stem: str, content: bytes, caller: Caller) -> bool:
-        spec = parse_map(content.decode("utf-8", "surrogateescape"), stem)
+        spec = parse_map(content.decode("utf-8", "surrogateescape"), stem, self)
         made = create_map(spec, self.machine)
-        directory.add(stem, MapPin(made, uid=caller.uid, gid=caller.gid))
+        directory.add(stem, MapPin(made, self, uid=caller.uid, gid=caller.gid))
         return False
 
     def _load(self, directory: BpfDir, stem: str, content: bytes, caller: Caller) -> BpfDir:
@@ -109,21 +111,38 @@ class BpfFs:
             with self.lock:
                 found = self.root.nodes.get(pin_name(definition.name))
                 if not isinstance(found, MapPin):
-                    found = MapPin(loaded.maps[definition.name], uid=caller.uid, gid=caller.gid)
+                    found = MapPin(loaded.maps[definition.name], self, uid=caller.uid, gid=caller.gid)
                     self.root.add(pin_name(definition.name), found)
             pins[definition.name] = found
         return pins
 
     def program(self, path: str) -> Prog:
         """The program pinned at `path`, below or above /sys/fs/bpf. KernelError ENOENT, ENOTDIR, EINVAL."""
+        node = self._node(path)
+        if not isinstance(node, ProgPin):
+            raise KernelError(errno.EINVAL, f"{path} is no pinned program")
+        return node.prog
+
+    def _node(self, path: str) -> Node:
         node: Node = self.root
         for name in path.rpartition("sys/fs/bpf/")[2].strip("/").split("/"):
             if not isinstance(node, BpfDir):
                 raise KernelError(errno.ENOTDIR)
             node = node.lookup(name, Caller())
-        if not isinstance(node, ProgPin):
-            raise KernelError(errno.EINVAL, f"{path} is no pinned program")
-        return node.prog
+        return node
+
+    def find_prog(self, word: str, name: str) -> Prog:
+        """See `grammar.Names`. KernelError ENOENT, EINVAL for what is no program or no single one."""
+        return self.program(name) if word == "pinned" else _find(self.machine.progs, word, name)
+
+    def find_map(self, word: str, name: str) -> Map:
+        """See `grammar.Names`. KernelError ENOENT, EINVAL for what is no map or no single one."""
+        if word != "pinned":
+            return _find(self.machine.maps, word, name)
+        node = self._node(name)
+        if not isinstance(node, MapPin):
+            raise KernelError(errno.EINVAL, f"{name} is no pinned map")
+        return node.map
 
     def close(self) -> None:
         """Detach every link and let go of everything pinned."""
@@ -138,6 +157,23 @@ class BpfFs:
             if isinstance(node, Pin):
                 node.unnamed()
         directory.extras.clear()
+
+
+_Named = TypeVar("_Named", Map, Prog)
+
+
+def _find(rows: Idr[_Named], word: str, name: str) -> _Named:
+    """The object with that id, or the only one of that name."""
+    if word == "id":
+        if not name.isdecimal():
+            raise KernelError(errno.EINVAL, f"not a number: {name}")
+        return rows.get(int(name))
+    found = [row for row in rows.values() if row.name == name]
+    if len(found) > 1:
+        raise KernelError(errno.EINVAL, f"several are called {name}")
+    if not found:
+        raise KernelError(errno.ENOENT, f"none is called {name}")
+    return found[0]
 
 
 def _whole_log(error: KernelError) -> str:

@@ -149,6 +149,26 @@ def test_map_commands_and_views(mounted: Shell) -> None:
     )
 
 
+def test_maps_of_programs_and_maps(mounted: Shell) -> None:
+    mounted.ok(
+        "cp $EXAMPLES/count.bpf.o $B/; cd $B; echo 'type prog_array key 4 value 4 entries 2' > jumps.map"
+    )
+    for reference in ("pinned /sys/fs/bpf/count/progs/count", "name count", "id $(grep -o '^[0-9]*' C)"):
+        command = f"C=$B/count/progs/count.info; echo update key 1 value {reference.replace('C', '$C')}"
+        mounted.ok(f"{command} > $B/jumps.ctl")
+        assert mounted.ok("cat $B/jumps.hex").splitlines()[-1] == "Found 1 element"
+        mounted.ok("echo 'delete key 1' > $B/jumps.ctl")
+    mounted.ok(
+        "cd $B; inner='inner_map pinned count/maps/hits';"
+        " echo type hash_of_maps key 4 value 4 entries 2 $inner > outer.map;"
+        " echo 'update key 7 value name hits' > outer.ctl"
+    )
+    number = mounted.ok("cut -d: -f1 $B/count/maps/hits.info | head -1").strip()
+    assert mounted.ok("cat $B/outer.hex").startswith(f"key: 07 00 00 00  value: {int(number):02x} 00 00 00\n")
+    assert "Invalid argument" in mounted("echo 'update key 1 value 5' > $B/jumps.ctl").err
+    assert "No such file" in mounted("echo 'update key 7 value name nosuch' > $B/outer.ctl").err
+
+
 def test_loading_attaching_unloading(mounted: Shell) -> None:
     mounted.ok("cp $EXAMPLES/count.bpf.o $B/")
     assert mounted.ok("cd $B; find . -mindepth 1 | sort") == (

@@ -33,7 +33,7 @@ def fs(machine: Machine) -> Iterator[BpfFs]:
 
 
 def pin(fs: BpfFs, name: str) -> MapPin:
-    made = MapPin(create_map(MapSpec(MapType.ARRAY, 4, 8, 4, name=name), fs.machine))
+    made = MapPin(create_map(MapSpec(MapType.ARRAY, 4, 8, 4, name=name), fs.machine), fs)
     fs.root.add(name, made)
     return made
 

@@ -9,6 +9,7 @@ import pytest
 from bpffs.bpf.grammar import parse_command, parse_map
 from bpffs.bpf.mapdump import hex_pieces, info_pieces, json_pieces
 from engine.maps import create_map
+from tests.bpffs.bpf.test_grammar import NAMES
 from tests.engine.btf.pinned import bpffs, bpffs_unavailable
 
 
@@ -38,9 +39,9 @@ def test_bpftool_shows_the_same(words: str, commands: list[str]) -> None:
         pytest.skip("bpftool is not installed")
     if reason := bpffs_unavailable():
         pytest.skip(reason)
-    ours = create_map(parse_map(words, "m"))
+    ours = create_map(parse_map(words, "m", NAMES))
     for command in commands:
-        parse_command(command, ours).apply(ours)
+        parse_command(command, ours, NAMES).apply(ours)
     with bpffs() as directory:
         pin = ["pinned", str(directory / "m")]
         _bpftool("map", "create", str(directory / "m"), *words.split())
