@@ -13,6 +13,7 @@ from engine.isa import FP, LD_IMM64, Form, Insn, Opcode, PseudoSrc
 from engine.jit import bpf_calls, bpf_mem, bpf_ops, codegen
 from engine.jit.bpf_flow import Block, blocks_of, jump_target, views
 from engine.jit.bpf_ir import Body
+from engine.jit.bpf_switch import find_switch
 from engine.jit.bpf_unit import HelperLike, Unit
 from engine.jit.build import cached_object
 from engine.verifier import PtrClass, Subprog, Verified
@@ -98,6 +99,8 @@ class _Function:
         self._b = Body(f"sub.{number}", _PARAMETERS)
         self._insns = unit.verified.insns
         self._blocks = blocks_of(self._insns, sub.start, sub.end)
+        self._start = sub.start
+        self._passed_over: set[int] = set()
         context = 0b10 if number == 0 else 0
         self._views = views(self._insns, self._blocks, sub.start, context, unit.returns_pointer)
 
@@ -131,6 +134,7 @@ class _Function:
 
     def _block(self, block: Block) -> None:
         b = self._b
+        self._start = block.start
         b.label(self._name(block.start))
         if not self._unit.verified.aux[block.start].seen:
             b.do("ret i64 0")
@@ -166,9 +170,27 @@ class _Function:
             b.flush()
             b.do(f"br label %{self._name(alive[0])}")
             return
+        if row.form is Form.JUMP and self._switch(index):
+            return
         test = bpf_ops.condition(b, insn, row) if row.form is Form.JUMP else self._exhausted(index)
         b.flush()
         b.do(f"br i1 {test}, label %{self._name(target)}, label %{self._name(index + 1)}")
+
+    def _switch(self, index: int) -> bool:
+        """Leave a block whose last jump, at `index`, begins a tree of comparisons; false when it does not."""
+        b, start = self._b, self._start
+        if start in self._passed_over:
+            return False
+        found = find_switch(self._insns, self._blocks, self._blocks[start])
+        if found is None:
+            return False
+        self._passed_over |= found.inner
+        value = b.get(found.reg) if found.bits == 64 else b.get32(found.reg)
+        b.flush()
+        kind = f"i{found.bits}"
+        cases = " ".join(f"{kind} {case}, label %{self._name(to)}" for case, to in found.cases.items())
+        b.do(f"switch {kind} {value}, label %{self._name(found.default)} [ {cases} ]")
+        return True
 
     def _exhausted(self, index: int) -> str:
         """Count down the budget of the `may_goto` at `index`; true when nothing is left."""
