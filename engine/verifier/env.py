@@ -96,6 +96,7 @@ class Env:
         self.id_gen = 0
         self.dyn_calls: dict[int, Any] = {}
         self.global_calls: set[int] = set()
+        self.params: dict[int, Any] = {}
         self.loops: dict[int, tuple[bool, int | None]] = {}
         self.subprog = 0
 

@@ -1,7 +1,8 @@
 """Global functions: verified apart from their callers, for any arguments that their BTF allows.
 
 The rules are those of `btf_prepare_func_args` (kernel/bpf/btf.c) and `btf_check_func_arg_match`
-(kernel/bpf/verifier.c). A pointer to a struct or number is memory of that size, or null.
+(kernel/bpf/verifier.c). A pointer to a struct or number is memory of that size, or null unless its
+parameter has the attribute `arg:nonnull`; one with `arg:ctx` is the context.
 """
 
 from contextlib import suppress
@@ -10,7 +11,7 @@ from enum import Enum, auto
 
 from engine.abi.bpf import ProgType
 from engine.btf import Btf, Kind
-from engine.btf.types import Composite, Func, FuncProto, Int, Modifier, Pointer, Typedef
+from engine.btf.types import Composite, DeclTag, Func, FuncProto, Int, Modifier, Pointer, Typedef, Void
 from engine.btf.types import Enum as BtfEnum
 from engine.errors import KernelError
 from engine.verifier.args import CallMeta, check_memory
@@ -23,6 +24,10 @@ from engine.verifier.state import MAIN_CALLSITE, Frame, State
 __all__ = ["check_global_args", "check_main", "global_entry"]
 
 _MAX_ARGS = 5
+_WORD = 8
+_CTX_TAG, _NONNULL_TAG = "arg:ctx", "arg:nonnull"
+_KNOWN_TAGS = {_CTX_TAG, _NONNULL_TAG}
+_ANY_CONTEXT = (ProgType.TRACEPOINT, ProgType.SYSCALL)
 _CONTEXTS = {
     ProgType.KPROBE: "pt_regs",
     ProgType.SOCKET_FILTER: "__sk_buff",
@@ -45,6 +50,7 @@ class _Kind(Enum):
 class _Param:
     kind: _Kind
     size: int = 0
+    nonnull: bool = False
 
 
 def _is_context(env: Env, btf: Btf, type_id: int) -> bool:
@@ -58,15 +64,42 @@ def _is_context(env: Env, btf: Btf, type_id: int) -> bool:
     return isinstance(target, Composite) and target.name == _CONTEXTS.get(env.spec.type)
 
 
-def _param(env: Env, btf: Btf, name: str, number: int, type_id: int) -> _Param:
+def _check_tagged_context(env: Env, btf: Btf, number: int, type_id: int) -> None:
+    """`arg:ctx` on a pointer to this type (`btf_validate_prog_ctx_type`)."""
+    target = btf.resolve(type_id)
+    known = (
+        isinstance(target, Void)
+        or env.spec.type in _ANY_CONTEXT
+        or (env.spec.type == ProgType.RAW_TRACEPOINT and isinstance(target, Int) and target.size == _WORD)
+        or _is_context(env, btf, type_id)
+    )
+    if not known:
+        wanted = _CONTEXTS.get(env.spec.type)
+        what = f"`struct {wanted} *`" if wanted is not None else "void pointer"
+        env.invalid(f"arg#{number} should be {what}")
+
+
+def _tags(btf: Btf, func_id: int, number: int) -> set[str]:
+    """The `arg:` attributes of a parameter."""
+    records = (btf.type(type_id) for type_id in range(1, len(btf)))
+    return {
+        record.name
+        for record in records
+        if isinstance(record, DeclTag) and (record.type, record.component) == (func_id, number)
+    } & _KNOWN_TAGS
+
+
+def _param(env: Env, btf: Btf, name: str, number: int, type_id: int, tags: set[str]) -> _Param:
     record = btf.resolve(type_id)
     if isinstance(record, Int | BtfEnum):
         return _Param(_Kind.SCALAR)
     if isinstance(record, Pointer):
-        if _is_context(env, btf, record.type):
+        if _CTX_TAG in tags or _is_context(env, btf, record.type):
+            if _CTX_TAG in tags:
+                _check_tagged_context(env, btf, number, record.type)
             return _Param(_Kind.CTX)
         try:
-            return _Param(_Kind.MEM, btf.size_of(record.type))
+            return _Param(_Kind.MEM, btf.size_of(record.type), _NONNULL_TAG in tags)
         except KernelError:
             target = btf.resolve(record.type)
             kind = "UNKNOWN" if target.kind == Kind.UNKN else Kind(target.kind).name
@@ -76,17 +109,25 @@ def _param(env: Env, btf: Btf, name: str, number: int, type_id: int) -> _Param:
 
 def _params(env: Env, subprog: int) -> list[_Param]:
     """What BTF says of the arguments of a global function."""
+    known: list[_Param] | None = env.params.get(subprog)
+    if known is not None:
+        return known
     start, name, btf = env.subprogs[subprog].start, env.subprogs[subprog].name, env.spec.btf
     info = next((info for info in env.spec.func_info if info.insn_off == start), None)
     func = btf.type(info.type_id) if info is not None and isinstance(btf, Btf) else None
     proto = btf.type(func.type) if isinstance(func, Func) else None
-    if not isinstance(proto, FuncProto):
+    if info is None or not isinstance(btf, Btf) or not isinstance(proto, FuncProto):
         env.invalid(f"func#{subprog} ('{name}') has no prototype")
     if len(proto.params) > _MAX_ARGS:
         env.invalid(f"Global function {name}() with {len(proto.params)} > {_MAX_ARGS} args. Buggy compiler.")
     if not isinstance(btf.resolve(proto.type), Int | BtfEnum):
         env.invalid(f"Global function {name}() doesn't return scalar. Only those are supported.")
-    return [_param(env, btf, name, i, param.type) for i, param in enumerate(proto.params)]
+    found = [
+        _param(env, btf, name, i, param.type, _tags(btf, info.type_id, i))
+        for i, param in enumerate(proto.params)
+    ]
+    env.params[subprog] = found
+    return found
 
 
 def check_global_args(env: Env, subprog: int) -> None:
@@ -102,20 +143,27 @@ def check_global_args(env: Env, subprog: int) -> None:
                 env.invalid(f"R{regno} expects pointer to ctx")
             check_ptr_off(env, reg, regno)
         else:
-            _check_memory(env, regno, reg, param.size)
+            _check_memory(env, regno, reg, param)
 
 
-def _check_memory(env: Env, regno: int, reg: Reg, size: int) -> None:
-    """Memory that the function may read and write, or null."""
+def _check_memory(env: Env, regno: int, reg: Reg, param: _Param) -> None:
+    """Memory that the function may read and write, or null unless that is excluded.
+
+    Linux 6.18 takes a constant 0 even where it is excluded, and the function would then follow it.
+    """
     if reg.is_const and not reg.b.v:
+        if param.nonnull:
+            env.invalid(f"arg#{regno - 1} is expected to be non-NULL")
         return
     if reg.flags & MAYBE_NULL:
         solid = reg.copy()
         solid.flags &= ~MAYBE_NULL
         env.regs[regno] = solid
     for writes in (False, True):
-        check_memory(env, regno, size, writes, False, CallMeta(0))
+        check_memory(env, regno, param.size, writes, False, CallMeta(0))
     env.regs[regno] = reg
+    if param.nonnull and reg.flags & MAYBE_NULL:
+        env.invalid(f"arg#{regno - 1} is expected to be non-NULL")
 
 
 def check_main(env: Env) -> None:
@@ -135,6 +183,7 @@ def global_entry(env: Env, subprog: int) -> State:
         elif param.kind is _Kind.CTX:
             reg = Reg(RegType.CTX, const_bounds(0))
         else:
-            reg = Reg(RegType.MEM, const_bounds(0), id=env.next_id(), flags=MAYBE_NULL, n=param.size)
+            flags, id = (0, 0) if param.nonnull else (MAYBE_NULL, env.next_id())
+            reg = Reg(RegType.MEM, const_bounds(0), id=id, flags=flags, n=param.size)
         frame.regs[number + 1] = reg
     return State([frame])
