@@ -1,23 +1,42 @@
-"""The doorbell's plumbing: a POSIX timer that signals one thread, and that thread's signal mask.
+"""The doorbell: a POSIX timer that signals the tracer thread, and that thread's signal mask.
 
-The signal does nothing by itself; it only ends a wait4 with EINTR. See `loop` for the protocol.
+The signal only ends what the thread waits in: wait4, or PTRACE_SEIZE. See `loop` for the protocol.
+
+PTRACE_SEIZE waits while the process executes a program (cred_guard_mutex, kernel/ptrace.c), which waits for
+the end of its other threads (de_thread, fs/exec.c), which wait for us where they are traced. And it would be
+restarted after the signal (ERESTARTNOINTR), so the handler steps over it, as if it had returned EINTR.
 """
 
 import ctypes
 import signal
 
 from engine.errors import KernelError
-from engine.jit.lang import native
-from engine.tracees.ptrace import Sys
+from engine.jit.lang import c_call, native, put64, u8, u64
+from engine.tracees.ptrace import Errno, Request, Sys
+from engine.tracees.state import St
 
-__all__ = ["DOORBELL", "create_timer", "delete_timer", "keep_stops_quiet", "listen_for_doorbell"]
+__all__ = [
+    "DOORBELL",
+    "create_timer",
+    "delete_timer",
+    "hush",
+    "keep_stops_quiet",
+    "listen_for_doorbell",
+    "ring",
+    "ring_unless_seized",
+]
 
 DOORBELL = signal.SIGRTMAX - 5
 """Reserved for the tracer; nobody else in the process may use it."""
 
 _CLOCK_MONOTONIC = 1
 _SIGEV_THREAD_ID = 4
-_SA_NOCLDSTOP = 1
+_SA_NOCLDSTOP, _SA_SIGINFO = 1, 4
+_GREGS = 40
+"""Offset of the general registers in ucontext_t of glibc, x86-64; then of some of them."""
+_DI, _AX, _IP = _GREGS + 8 * 8, _GREGS + 13 * 8, _GREGS + 16 * 8
+_SYSCALL_0, _SYSCALL_1 = 0x0F, 0x05
+"""The instruction SYSCALL."""
 _SYNCHRONOUS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT}
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -47,8 +66,31 @@ class _Sigevent(ctypes.Structure):
 
 
 @native
-def _no_op(_signal: int) -> int:
-    """The doorbell's handler: being interrupted is all there is to it."""
+def ring(st: int) -> int:
+    """Wake the loop, from any thread, after setting COMMANDS or REARM."""
+    return c_call("syscall", Sys.TIMER_SETTIME, u64(st + St.TIMER), 0, st + St.RING_SPEC, 0)
+
+
+@native
+def ring_unless_seized(st: int) -> int:
+    """Before PTRACE_SEIZE: end it soon if it has to wait. `hush` follows it."""
+    return c_call("syscall", Sys.TIMER_SETTIME, u64(st + St.TIMER), 0, st + St.SEIZE_SPEC, 0)
+
+
+@native
+def hush(st: int) -> int:
+    """Stop the doorbell. The loop looks at its flags after this, so a later ring is not missed."""
+    return c_call("syscall", Sys.TIMER_SETTIME, u64(st + St.TIMER), 0, st + St.HUSH_SPEC, 0)
+
+
+@native
+def _heard(_signal: int, _info: int, context: int) -> int:
+    """The doorbell's handler: before a system call that is PTRACE_SEIZE, go on after it with -EINTR."""
+    ip = u64(context + _IP)
+    seizing = u64(context + _AX) == Sys.PTRACE and u64(context + _DI) == Request.SEIZE
+    if seizing and u8(ip) == _SYSCALL_0 and u8(ip + 1) == _SYSCALL_1:
+        put64(context + _AX, -Errno.EINTR)
+        put64(context + _IP, ip + 2)
     return 0
 
 
@@ -59,7 +101,7 @@ def _check(result: int, what: str) -> None:
 
 def listen_for_doorbell() -> None:
     """On the tracer thread: take the doorbell, leave every other signal to other threads."""
-    action = _Sigaction(handler=_no_op.address)
+    action = _Sigaction(handler=_heard.address, flags=_SA_SIGINFO)
     _check(_libc.sigaction(int(DOORBELL), ctypes.byref(action), None), "sigaction")
     signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals() - _SYNCHRONOUS - {DOORBELL})
 

@@ -22,6 +22,7 @@ from engine.jit.lang import (
     u64,
     xchg32,
 )
+from engine.tracees.doorbell import hush
 from engine.tracees.lifecycle import events_wanted, free_held
 from engine.tracees.placement import go_home, note_stop
 from engine.tracees.ptrace import Errno, Sys, Wait
@@ -29,23 +30,11 @@ from engine.tracees.resume import interrupt_running
 from engine.tracees.state import Reason, St
 from engine.tracees.stops import on_status
 
-__all__ = ["ring", "trace_loop"]
+__all__ = ["serve_waiting", "trace_loop"]
 
 _BATCH = 128
 _FAIR_EVERY = 32
 _OPTIONS = Wait.ALL | Wait.NOTHREAD
-
-
-@native
-def ring(st: int) -> int:
-    """Wake the loop, from any thread, after setting COMMANDS or REARM."""
-    return c_call("syscall", Sys.TIMER_SETTIME, u64(st + St.TIMER), 0, st + St.RING_SPEC, 0)
-
-
-@native
-def _hush(st: int) -> int:
-    """Stop the doorbell. The loop looks at its flags after this, so a later ring is not missed."""
-    return c_call("syscall", Sys.TIMER_SETTIME, u64(st + St.TIMER), 0, st + St.HUSH_SPEC, 0)
 
 
 @native
@@ -56,7 +45,7 @@ def _wait(st: int, options: int) -> int:
 
 
 @native
-def _serve_all(st: int) -> int:
+def serve_waiting(st: int) -> int:
     """Take every waiting stop once before any thread gets its second: wait4 favours the newest tracees."""
     batch = local(1024)
     count = 0
@@ -91,9 +80,9 @@ def trace_loop(st: int) -> int:
             on_status(st, tid, u32(st + St.STATUS))
             put64(st + St.BATCH_IN, u64(st + St.BATCH_IN) + 1)
             if (u64(st + St.BATCH_IN) & (_FAIR_EVERY - 1)) == 0 and u64(st + St.LIVE) > 2:
-                _serve_all(st)
+                serve_waiting(st)
         elif tid == -Errno.EINTR:
-            _hush(st)
+            hush(st)
         elif tid == -Errno.ECHILD:
             go_home(st)
             return Reason.NO_TRACEES

@@ -104,7 +104,9 @@ class St(IntEnum):
     """struct itimerspec that rings the doorbell: at once, then every millisecond until heard."""
     HUSH_SPEC = RING_SPEC + 32
     """struct itimerspec of zeros."""
-    RESTARTABLE = HUSH_SPEC + 32
+    SEIZE_SPEC = HUSH_SPEC + 32
+    """struct itimerspec that ends an attempt to seize a thread whose process is executing a program."""
+    RESTARTABLE = SEIZE_SPEC + 32
     """Bitmap of system calls that are restarted when we interrupted them (x86-64 numbers)."""
     RESTARTABLE32 = RESTARTABLE + 64
     """The same for i386 numbers."""

@@ -97,7 +97,12 @@ def _take_over(st: int, rec: int, former_tid: int) -> int:
     former = find(st, former_tid)
     if former:
         forget_task(st, rec)
+        leaving = u32(rec + Rec.FLAGS) & Flag.DETACH
         memcpy(rec + Rec.TGID, former + Rec.TGID, REC_SIZE - Rec.TGID)
+        if leaving:
+            put32(rec + Rec.FLAGS, u32(rec + Rec.FLAGS) | Flag.DETACH)
+        elif u32(rec + Rec.FLAGS) & Flag.DETACH:
+            put64(st + St.DETACHING, u64(st + St.DETACHING) + 1)
         put64(former + Rec.TASK, 0)
         remove(st, former_tid)
         if u64(rec + Rec.TASK):

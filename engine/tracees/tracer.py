@@ -20,9 +20,15 @@ from engine.jit.lang import compile_native, xchg32
 from engine.machine import Machine
 from engine.memory import Region
 from engine.tracees.attach import attach_process, detach_all, detach_process, live_records, process_of
-from engine.tracees.doorbell import create_timer, delete_timer, keep_stops_quiet, listen_for_doorbell
+from engine.tracees.doorbell import (
+    create_timer,
+    delete_timer,
+    keep_stops_quiet,
+    listen_for_doorbell,
+    ring,
+)
 from engine.tracees.handlers import PROBES, Handlers
-from engine.tracees.loop import ring, trace_loop
+from engine.tracees.loop import trace_loop
 from engine.tracees.placement import MASK_SIZE, NO_FD, Place
 from engine.tracees.rescue import end_watch, to_ordinary, watch_tracer
 from engine.tracees.restart import IDENTITY_CALLS, RESTARTABLE, RESTARTABLE32, bitmap
@@ -36,6 +42,8 @@ _Job = tuple[Callable[[], None], Future[None]]
 _STOP_PATIENCE = 1.0
 """Seconds that `stop` gives the tracees to be let go one by one, before the kernel does it for all."""
 _RING = struct.pack("qqqq", 0, 1_000_000, 0, 1)
+_SEIZE = struct.pack("qqqq", 0, 1_000_000, 0, 2_000_000)
+"""struct itimerspec: the period, and the time until the first signal, in seconds and nanoseconds."""
 _COUNTERS = (St.STOPS, St.EVENTS, St.INTERRUPTS, St.RESTARTS, St.UNTRACKED, St.EXITS, St.ERRORS, St.LIVE)
 
 
@@ -128,6 +136,7 @@ class Tracer:
         poke32(st + Place.MAY_YIELD, int(_may_yield()))
         for offset, data in (
             (St.RING_SPEC, _RING),
+            (St.SEIZE_SPEC, _SEIZE),
             (St.RESTARTABLE, bitmap(RESTARTABLE)),
             (St.RESTARTABLE32, bitmap(RESTARTABLE32)),
             (St.IDENTITY, bitmap(IDENTITY_CALLS)),

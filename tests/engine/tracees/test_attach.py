@@ -26,6 +26,14 @@ def errno_of(action: Callable[[], object]) -> int:
     return caught.value.errno
 
 
+def life_of(pid: int) -> str:
+    """State letter of a process, or "gone"."""
+    try:
+        return state_of(pid)
+    except (FileNotFoundError, ProcessLookupError):
+        return "gone"
+
+
 def test_who_cannot_be_attached(watch: Watch) -> None:
     child = subprocess.Popen(["sleep", "30"])
     try:
@@ -112,6 +120,31 @@ def test_storm(start: Callable[..., Gated], watch: Watch, build: Build) -> None:
     assert attached > 10
     assert watch.tracer.stats["errors"] == 0
     assert until(lambda: watch.tracer.threads() == [])
+
+
+def test_attaching_while_programs_are_executed(
+    start: Callable[..., Gated], watch: Watch, build: Build
+) -> None:
+    """PTRACE_SEIZE waits for execve, which waits for the end of threads, which wait for us: nobody hangs, and
+    nothing is refused because a thread was dying just then."""
+    gated = start(build("execs"), "100")
+    watch.arm()
+    gated.open()
+    ended: list[str] = []
+
+    def storm() -> None:
+        while not ended:
+            try:
+                watch.tracer.attach(gated.pid)
+                watch.tracer.detach(gated.pid)
+            except KernelError:
+                ended.append(life_of(gated.pid))
+
+    attacher = threading.Thread(target=storm, daemon=True)
+    attacher.start()
+    assert gated.finish() == (0, "ok")
+    attacher.join(20)
+    assert ended in (["Z"], ["X"], ["gone"])
 
 
 def test_killed_at_random_moments(start: Callable[..., Gated], watch: Watch, build: Build) -> None:
