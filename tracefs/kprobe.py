@@ -4,6 +4,7 @@ import struct
 from collections.abc import Callable
 
 from engine.env import poke32, poke64
+from engine.jit.lang import compile_native
 from engine.probes.probe import Probe
 from tracefs.context import Context
 from tracefs.event import TraceEvent
@@ -189,6 +190,9 @@ class TraceKprobe:
         poke32(self.native + ProbeDesc.FIXED, fixed)
         poke64(self.native + ProbeDesc.ARGS, self.table.address)
         handler = kretprobe_hit if self.is_return else kprobe_hit
+        if not handler.compiled:
+            # Both at once: they share nearly all of their code, and nobody waits for the second one later.
+            compile_native([kprobe_hit, kretprobe_hit])
         self.probe = machine.probes.register(
             self.symbol,
             None if self.symbol else self.address,
