@@ -6,7 +6,7 @@
 import errno
 import struct
 
-from engine.abi.bpf import LinkType
+from engine.abi.bpf import AttachType, LinkType
 from engine.btf import Btf
 from engine.errors import KernelError
 from engine.machine import Machine
@@ -69,6 +69,10 @@ def _target(given: InfoBuffer, count_at: int, address_at: int, name: bytes) -> N
 def _link_info(link: Link, given: InfoBuffer) -> bytes:
     """struct bpf_link_info: +0 type +4 id +8 prog_id +16 what it is attached to. ENOSPC."""
     name = link.target.encode()
+    spec = link.prog.spec
+    if spec.expected_attach_type in (AttachType.TRACE_FENTRY, AttachType.TRACE_FEXIT):
+        place = (spec.expected_attach_type, spec.kernel_btf.id, spec.attach_btf_id, link.cookie)
+        return struct.pack("<III4xIII4xQ", LinkType.TRACING, link.id, link.prog.id, *place)
     if not isinstance(link.holds, KprobeEvent):
         head = struct.pack("<III4x", LinkType.RAW_TRACEPOINT, link.id, link.prog.id)
         _target(given, 24, 16, name)

@@ -1,6 +1,7 @@
 """Commands that tie programs to events and maps to programs (kernel/bpf/syscall.c).
 
 LINK_CREATE          +0 prog_fd +4 target_fd +8 attach_type +12 flags +16 perf_event.bpf_cookie
+                     or +16 tracing.target_btf_id +24 tracing.cookie
 RAW_TRACEPOINT_OPEN  +0 name +8 prog_fd +16 cookie
 PROG_BIND_MAP        +0 prog_fd +4 map_fd +8 flags
 LINK_DETACH          +0 link_fd
@@ -16,6 +17,7 @@ from engine.kernel.tracepoints import tracepoints
 from engine.machine import Machine
 from engine.perf.kprobe import KprobeEvent
 from engine.probes.probe import Probe
+from engine.probes.tracing import register_tracing
 from engine.progs import Prog, run_prog
 from engine.syscall.attr import Attr
 from engine.syscall.caller import BpfCaller, BpfFile
@@ -37,7 +39,7 @@ _MAX_NAME = 128
 
 
 class Link:
-    """What keeps a program attached: a perf event, or a raw tracepoint's probe. `close` detaches.
+    """What keeps a program attached: a perf event, or the probe of something traced. `close` detaches.
 
     `target` is the name of the function or tracepoint, empty for a function that was given by address.
     """
@@ -51,6 +53,12 @@ class Link:
         self.cookie = cookie
         self.id = machine.links.add(self)
 
+    @property
+    def attached(self) -> bool:
+        """Whether it still holds."""
+        probe = self.holds.probe if isinstance(self.holds, KprobeEvent) else self.holds
+        return probe.registered
+
     def close(self) -> None:
         """The last descriptor is gone."""
         if isinstance(self.holds, KprobeEvent):
@@ -59,12 +67,42 @@ class Link:
             self.holds.unregister()
 
 
+def _raw_link(machine: Machine, prog: Prog, name: str, cookie: int) -> Link:
+    """On a raw tracepoint. ENOENT."""
+    found = [full for full, row in tracepoints().items() if row.name == name and row.raw_args]
+    if not found:
+        raise KernelError(errno.ENOENT, f"no raw tracepoint {name}")
+    probe = machine.probes.register_tracepoint(found[0], run_prog.address, prog.address, raw=True)
+    probe.enable()
+    return Link(machine, prog, probe, name, cookie)
+
+
+def _tracing_link(machine: Machine, prog: Prog, cookie: int) -> Link:
+    """On what a TRACING program was loaded for (`bpf_tracing_prog_attach`). EBUSY: once is enough."""
+    if prog.spec.expected_attach_type == AttachType.TRACE_RAW_TP:
+        name = prog.spec.kernel_btf.type(prog.spec.attach_btf_id).name.removeprefix("btf_trace_")
+        return _raw_link(machine, prog, name, cookie)
+    links = (other for other in machine.links.values() if isinstance(other, Link))
+    if any(other.prog is prog and other.attached for other in links):
+        raise KernelError(errno.EBUSY, "the program is attached already")
+    probe = register_tracing(machine, prog)
+    probe.enable()
+    return Link(machine, prog, probe, probe.symbol, cookie)
+
+
 def link_create(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
-    """BPF_LINK_CREATE of a program on a perf event, which the link then holds. EBADF, EINVAL, EOPNOTSUPP."""
+    """BPF_LINK_CREATE of a program on a perf event, which the link then holds, or of a TRACING program.
+
+    EBADF, EINVAL, EEXIST, EBUSY, EOPNOTSUPP.
+    """
     attr.check_end(64)
-    prog = get_prog(caller, attr.s32(0))
-    if attr.u32(8) != AttachType.PERF_EVENT:
-        raise KernelError(errno.EOPNOTSUPP, f"attach type {attr.u32(8)} is not supported")
+    prog, kind = get_prog(caller, attr.s32(0)), attr.u32(8)
+    if prog.type == ProgType.TRACING:
+        if kind != prog.spec.expected_attach_type or attr.u32(4):
+            raise KernelError(errno.EINVAL, "not what the program was loaded for")
+        return caller.fds.install(BpfFile(_tracing_link(machine, prog, attr.u64(24))))
+    if kind != AttachType.PERF_EVENT:
+        raise KernelError(errno.EOPNOTSUPP, f"attach type {kind} is not supported")
     if attr.u32(12):
         raise KernelError(errno.EINVAL, "bad flags")
     event = caller.fds.get(attr.s32(4)).object
@@ -76,18 +114,20 @@ def link_create(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
 
 
 def raw_tracepoint_open(machine: Machine, caller: BpfCaller, attr: Attr) -> int:
-    """BPF_RAW_TRACEPOINT_OPEN: a link of a program on a raw tracepoint. ENOENT, EINVAL, EFAULT."""
+    """BPF_RAW_TRACEPOINT_OPEN: a link of a program on a raw tracepoint, or of a TRACING program without name.
+
+    ENOENT, EINVAL, EFAULT, EBUSY.
+    """
     attr.check_end(24)
     prog = get_prog(caller, attr.s32(8))
+    if prog.type == ProgType.TRACING:
+        if attr.u64(0):
+            raise KernelError(errno.EINVAL, "the program knows its target")
+        return caller.fds.install(BpfFile(_tracing_link(machine, prog, attr.u64(16))))
     if prog.type not in (ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE):
         raise KernelError(errno.EINVAL, "not a raw tracepoint program")
     name = caller.read_text(attr.u64(0), _MAX_NAME)
-    found = [full for full, row in tracepoints().items() if row.name == name and row.raw_args]
-    if not found:
-        raise KernelError(errno.ENOENT, f"no raw tracepoint {name}")
-    probe = machine.probes.register_tracepoint(found[0], run_prog.address, prog.address, raw=True)
-    probe.enable()
-    return caller.fds.install(BpfFile(Link(machine, prog, probe, name, attr.u64(16))))
+    return caller.fds.install(BpfFile(_raw_link(machine, prog, name, attr.u64(16))))
 
 
 def link_detach(machine: Machine, caller: BpfCaller, attr: Attr) -> int:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.abi.bpf import Cmd, FuncId, LinkType, MapType, ProgType
+from engine.abi.bpf import AttachType, Cmd, FuncId, LinkType, MapType, ProgType
 from engine.errors import KernelError
 from engine.isa import decode
+from engine.loader import load_object
 from engine.machine import Machine
 from engine.maps import Map, MapSpec, create_map
 from engine.perf import PerfEventAttr
@@ -24,6 +25,7 @@ from engine.syscall.linkcmds import Link
 from engine.syscall.progcmds import StatsHold
 from tests import kernel_oracle
 from tests.engine.helpers.kernel_helpers import call, insn
+from tests.engine.loader.compiled import compile_c
 
 PERF_EVENT = 41
 
@@ -122,6 +124,46 @@ def test_raw_tracepoints(setup: Setup) -> None:
         other = ctypes.create_string_buffer(text)
         attr = struct.pack("<Qi4x", ctypes.addressof(other), used)
         assert setup.bpf(Cmd.RAW_TRACEPOINT_OPEN, attr) == -wanted
+
+
+_TRACED = """
+    unsigned long entered, seen;
+    SEC("fentry/ksys_read") int enter(void *ctx) { entered++; return 0; }
+    SEC("tp_btf/sys_enter") int see(void *ctx) { seen++; return 0; }
+"""
+
+
+@pytest.mark.parametrize("command", [Cmd.LINK_CREATE, Cmd.RAW_TRACEPOINT_OPEN])
+def test_programs_that_know_their_target(setup: Setup, command: Cmd) -> None:
+    loaded = load_object(compile_c(_TRACED), setup.machine, name="t")
+    links = []
+    for name, kind, other in (("enter", AttachType.TRACE_FENTRY, 25), ("see", AttachType.TRACE_RAW_TP, 24)):
+        prog = setup.install(loaded.progs[name])
+        if command == Cmd.LINK_CREATE:
+            for bad in ((prog, 0, other), (prog, prog, kind)):
+                assert setup.bpf(command, struct.pack("<iiI", *bad)) == -errno.EINVAL
+            attr = struct.pack("<iiI", prog, 0, kind)
+        else:
+            assert setup.bpf(command, struct.pack("<Qi4x", 8, prog)) == -errno.EINVAL
+            attr = struct.pack("<Qi4x", 0, prog)
+        fd = setup.bpf(command, attr)
+        link = setup.caller.fds.get(fd).object
+        assert isinstance(link, Link)
+        links.append((fd, link, attr))
+    driver = Driver(setup.machine)
+    driver.call("read", 3, 0x7000, 100)
+    assert struct.unpack("<2Q", loaded.maps["t.bss"].lookup(bytes(4))) == (1, 1)
+    assert setup.bpf(command, links[0][2]) == -errno.EBUSY
+    _, info, _ = _info(setup, links[0][0], room=0)
+    btf_id = loaded.progs["enter"].spec.attach_btf_id
+    assert struct.unpack_from("<I12xIII", info) == (LinkType.TRACING, AttachType.TRACE_FENTRY, 1, btf_id)
+    _, info, name_there = _info(setup, links[1][0])
+    assert (info[0], name_there) == (LinkType.RAW_TRACEPOINT, b"sys_enter")
+    for _, link, _ in links:
+        link.close()
+    driver.call("read", 3, 0x7000, 100)
+    assert struct.unpack("<2Q", loaded.maps["t.bss"].lookup(bytes(4))) == (1, 1)
+    assert setup.bpf(command, links[0][2]) > 0
 
 
 def test_a_bound_map_lives_with_its_program(setup: Setup) -> None:
