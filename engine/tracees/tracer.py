@@ -114,7 +114,7 @@ class Tracer:
         """Compile the native loop, start the tracer thread. KernelError when there is no timer left."""
         handlers = self._handlers
         compile_native([handlers.wanted, handlers.enter, handlers.exit])
-        compile_native([trace_loop, ring, watch_tracer])
+        compile_native([trace_loop, ring, watch_tracer, to_ordinary, end_watch])
         self._fill_state()
         keep_stops_quiet()
         self._machine.probes.on_change.append(self.rearm)
