@@ -218,7 +218,7 @@ def _check_map_value(env: Env, reg: Reg, regno: int, size: int, writes: bool, ze
     low, high = reg.b.smin + reg.off, reg.b.umax + reg.off
     for name, start, length in special_fields(target):
         if low < start + length and start < high + size:
-            env.deny(f"{name} cannot be accessed indirectly by helper")
+            env.deny(f"{name} cannot be accessed directly by load/store")
 
 
 def _constant_key(env: Env, reg: Reg, key_size: int) -> int | None:

@@ -15,7 +15,7 @@ from engine.verifier.formats import format_is_valid
 from engine.verifier.funcs import push_callback
 from engine.verifier.kernelptr import named_struct
 from engine.verifier.mapfuncs import check_map_func
-from engine.verifier.mapinfo import map_rights, special_fields
+from engine.verifier.mapinfo import has_lock, map_rights
 from engine.verifier.packets import invalidate_packets
 from engine.verifier.precision import mark_chain_precision
 from engine.verifier.programs import check_sleep
@@ -229,7 +229,7 @@ def _map_value(env: Env, proto: Proto, meta: CallMeta) -> Reg:
         and meta.const_key < target.max_entries
     )
     if sure:
-        id = env.next_id() if special_fields(target) else 0
+        id = env.next_id() if has_lock(target) else 0
         return Reg(RegType.MAP_VALUE, ZERO.b, id=id, map=target)
     return Reg(RegType.MAP_VALUE, ZERO.b, id=env.next_id(), flags=MAYBE_NULL, map=target)
 

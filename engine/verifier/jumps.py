@@ -4,7 +4,7 @@ from engine.isa import Insn, Jmp, Opcode
 from engine.verifier.bounds import const_bounds
 from engine.verifier.env import Env, push_branch
 from engine.verifier.links import LinkedRegs, collect_links, sync_links
-from engine.verifier.mapinfo import special_fields
+from engine.verifier.mapinfo import has_lock
 from engine.verifier.packets import match_packet_pointers, packet_branch_taken
 from engine.verifier.precision import mark_chain_precision
 from engine.verifier.refine import FLIP, branch_taken, refine_false, refine_self, refine_true
@@ -146,7 +146,7 @@ def _settled(reg: Reg, is_null: bool) -> Reg:
         return ZERO
     new = reg.copy()
     new.flags &= ~MAYBE_NULL
-    keeps_id = reg.type == RegType.MAP_VALUE and new.map is not None and needs_identity(new)
+    keeps_id = reg.type == RegType.MAP_VALUE and new.map is not None and has_lock(new.map)
     if not keeps_id:
         new.id = 0
     if new.type == RegType.MAP_VALUE and getattr(new.map, "inner", None) is not None:
@@ -155,9 +155,3 @@ def _settled(reg: Reg, is_null: bool) -> Reg:
         new.id = 0
         new.b = const_bounds(0)
     return new
-
-
-def needs_identity(reg: Reg) -> bool:
-    """Whether it matters which element a value pointer points to: its value has a lock
-    (`reg_may_point_to_spin_lock`)."""
-    return bool(special_fields(reg.map))

@@ -5,7 +5,7 @@ from engine.progspec import MapLike
 from engine.verifier.context import SUPPORTED
 from engine.verifier.env import Env
 from engine.verifier.kernelptr import check_attach_target
-from engine.verifier.mapinfo import special_fields
+from engine.verifier.mapinfo import LOCK, special_fields
 
 __all__ = ["TRACING_TYPES", "check_map", "check_program", "check_sleep"]
 
@@ -60,11 +60,11 @@ def check_program(env: Env) -> None:
 
 def check_map(env: Env, target: MapLike) -> None:
     """Refuse a map that this type of program may not use (`check_map_prog_compatibility`)."""
-    if any(name == "bpf_spin_lock" for name, _, _ in special_fields(target)):
-        if env.spec.type == ProgType.SOCKET_FILTER:
-            env.invalid("socket filter progs cannot use bpf_spin_lock yet")
+    for name, _, _ in special_fields(target):
+        if name == LOCK and env.spec.type == ProgType.SOCKET_FILTER:
+            env.invalid(f"socket filter progs cannot use {name} yet")
         if env.spec.type in TRACING_TYPES:
-            env.invalid("tracing progs cannot use bpf_spin_lock yet")
+            env.invalid(f"tracing progs cannot use {name} yet")
     if env.sleepable and target.type not in _SLEEPABLE_MAPS:
         env.invalid("Sleepable programs can only use array, hash, ringbuf and local storage maps")
 

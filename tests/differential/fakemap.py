@@ -24,6 +24,7 @@ class FakeMap:
         inner: "FakeMap | None" = None,
         btf: Btf | None = None,
         lock_off: int | None = None,
+        btf_value_type_id: int = 0,
     ) -> None:
         self.type = type
         self.key_size = key_size
@@ -38,6 +39,7 @@ class FakeMap:
         self.inner = inner
         self.btf = btf
         self.lock_off = lock_off
+        self.btf_value_type_id = btf_value_type_id
 
     def lookup(self, key: bytes) -> bytes:
         """The content of element 0, whatever the key."""

@@ -20,6 +20,7 @@ from engine.loader.patch import prog_spec
 from engine.loader.spec import MapDef, ObjectSpec
 from engine.progspec import MapLike, ProgSpec
 from engine.verifier import VerifierError, verify
+from engine.verifier.mapinfo import special_fields
 from tests.differential.fakemap import FakeMap
 from tests.differential.host import host_kernel
 from tests.differential.mutate import mutated
@@ -104,7 +105,7 @@ def _kernel_map(definition: MapDef, fake: FakeMap, btf_fd: int) -> int:
             kind, definition.inner.key_size, definition.inner.value_size, definition.inner.max_entries
         )
     typed = (0, 0, 0)
-    if fake.lock_off is not None:
+    if special_fields(fake):
         typed = (btf_fd, definition.btf_key_type_id, definition.btf_value_type_id)
     fd = create_map(
         fake.type, fake.key_size, fake.value_size, fake.max_entries, fake.flags, inner_fd=inner, btf=typed
@@ -138,6 +139,7 @@ def _fake(spec: ObjectSpec, definition: MapDef) -> FakeMap:
         inner=inner,
         btf=wanted.btf,
         lock_off=wanted.lock_off,
+        btf_value_type_id=wanted.btf_value_type_id,
     )
 
 

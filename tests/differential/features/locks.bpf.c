@@ -90,3 +90,49 @@ SEC("tc") int reject_lock_of_callee(struct __sk_buff *skb)
 	bpf_spin_unlock(&g->lock);
 	return 0;
 }
+
+struct timed {
+	__u64 before;
+	struct bpf_timer timer;
+	__u64 after;
+};
+MAP(timed, BPF_MAP_TYPE_ARRAY, __u32, struct timed, 4);
+
+static __always_inline struct timed *timed_value(void)
+{
+	__u32 key = 2;
+
+	return bpf_map_lookup_elem(&timed, &key);
+}
+
+SEC("tc") int beside_timer(struct __sk_buff *skb)
+{
+	struct timed *t = timed_value();
+
+	if (t)
+		t->after = t->before + 1;
+	return 0;
+}
+
+SEC("tc") int reject_write_of_timer(struct __sk_buff *skb)
+{
+	struct timed *t = timed_value();
+
+	if (t)
+		((volatile __u64 *)&t->timer)[1] = 1;
+	return 0;
+}
+
+SEC("tc") int reject_fill_of_timer(struct __sk_buff *skb)
+{
+	struct timed *t = timed_value();
+
+	return t ? bpf_skb_load_bytes(skb, 0, t, sizeof(*t)) : 0;
+}
+
+SEC("kprobe") int reject_timer_of_tracing(void *ctx)
+{
+	struct timed *t = timed_value();
+
+	return t ? t->before : 0;
+}
