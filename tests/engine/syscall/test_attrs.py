@@ -25,7 +25,8 @@ _SHAPES = {
     MapType.LRU_PERCPU_HASH: (4, 8, 1000, 0),
     MapType.QUEUE: (0, 8, 3, 0),
     MapType.STACK: (0, 8, 3, 0),
-    MapType.BLOOM_FILTER: (0, 8, 3, 0),
+    # So large that it finds nothing by chance.
+    MapType.BLOOM_FILTER: (0, 8, 4096, 0),
     MapType.LPM_TRIE: (8, 8, 5, 1),
     MapType.STACK_TRACE: (4, 64, 4, 0),
     MapType.RINGBUF: (0, 0, 4096, 0),
