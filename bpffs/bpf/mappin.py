@@ -1,6 +1,7 @@
 """A pinned map: `cat` prints it as Linux does; `.json`, `.hex`, `.info` as bpftool, `.ctl` changes it."""
 
 import errno
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -34,7 +35,9 @@ class MapPin(Pin):
         """Linux's own text. Raises KernelError(EIO) for a map without BTF."""
         if self.map.btf is None or not shows_text(self.map.type, self.map.btf_value_type_id):
             raise KernelError(errno.EIO)
-        return TextCursor(self._text)
+        if flags & os.O_TRUNC:
+            self.truncate(0)
+        return _PinnedText(self._text)
 
     def _text(self) -> Iterator[bytes]:
         ids = (self.map.btf_key_type_id, self.map.btf_value_type_id)
@@ -45,6 +48,12 @@ class MapPin(Pin):
         if suffix == "ctl":
             return _MapControl(self)
         return _MapText(self, _TEXTS[suffix]) if suffix in _TEXTS else None
+
+
+class _PinnedText(TextCursor):
+    """The kernel's bpffs_map_fops know no llseek."""
+
+    seekable = False
 
 
 class _MapText(View[Map]):

@@ -112,3 +112,19 @@ def test_views_do_not_keep_what_they_show(fs: BpfFs) -> None:
     for view in views:
         with pytest.raises(KernelError, match="ENOENT"):
             view.open(os.O_RDONLY, ROOT)
+
+
+def test_a_pinned_map_is_read_from_front_to_back(fs: BpfFs) -> None:
+    copy(fs, "one.bpf.o", OBJECT)
+    node = fs.root.lookup("one", ROOT)
+    for name in ("maps", "hits"):
+        assert isinstance(node, BpfDir)
+        node = node.lookup(name, ROOT)
+    assert isinstance(node, File)
+    node.truncate(7)
+    handle = node.open(os.O_RDONLY, ROOT)
+    assert not handle.seekable
+    assert handle.read(0, 9) == b"# WARNING"
+    assert node.size == 7
+    node.open(os.O_RDWR | os.O_TRUNC, ROOT)
+    assert node.size == 0
