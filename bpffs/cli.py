@@ -17,7 +17,7 @@ __all__ = ["main"]
 def _mount(options: argparse.Namespace) -> int:
     path = launch.check(options.dir)
     if options.foreground:
-        os.execv(sys.executable, [sys.executable, "-m", "bpffs.daemon", path])
+        os.execv(sys.executable, launch.daemon_command(path))
     launch.launch(path)
     return 0
 

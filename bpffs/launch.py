@@ -8,7 +8,12 @@ import sys
 from bpffs import mounts, runtime
 from bpffs.failure import Failure
 
-__all__ = ["check", "launch"]
+__all__ = ["check", "daemon_command", "launch"]
+
+
+def daemon_command(*arguments: str) -> list[str]:
+    """The command that is the daemon; modules that lie in the working directory are nothing to it."""
+    return [sys.executable, "-P", "-m", "bpffs.daemon", *arguments]
 
 
 def check(directory: str) -> str:
@@ -52,7 +57,7 @@ def launch(path: str) -> None:
     reading, writing = os.pipe()
     with open(log, "w", encoding="utf-8") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bpffs.daemon", path, log, str(writing)],
+            daemon_command(path, log, str(writing)),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

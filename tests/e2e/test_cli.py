@@ -133,7 +133,9 @@ def test_plain_umount_ends_the_daemon(mounted: Shell) -> None:
 
 
 def test_foreground_stays_until_interrupted(shell: Shell) -> None:
-    with shell.start("exec bpffs mount --foreground $M") as process:
+    """And takes no module from the working directory."""
+    (shell.mount.parent / "trio.py").write_text("raise SystemExit(9)\n")
+    with shell.start("cd $M/..; exec bpffs mount --foreground m") as process:
         try:
             assert process.stderr is not None
             lines = iter(process.stderr.readline, "")
