@@ -30,7 +30,8 @@ def check(directory: str) -> str:
     elif row is not None:
         raise Failure(f"{directory}: busy, {row.fstype} is mounted there")
     if runtime.is_alive(path):
-        raise Failure(f"{directory}: busy, a daemon serves it in another mount namespace or is just ending")
+        where = "in another mount namespace, or files that are still open, or is just ending"
+        raise Failure(f"{directory}: busy, a daemon serves it {where}")
     try:
         if os.listdir(path):
             raise Failure(f"{directory}: not empty")

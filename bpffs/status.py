@@ -38,5 +38,6 @@ def status() -> tuple[list[str], bool]:
             lines.append(f"{record.directory}: its daemon died ({hint} recovers), log {record.log}")
             continue
         lines.append(f"{record.directory}: daemon {record.pid}, log {record.log}")
-        lines += _details(record.directory) if mounted else ["  not visible here (another mount namespace)"]
+        elsewhere = ["  not mounted here: in another mount namespace, or unmounted while in use"]
+        lines += _details(record.directory) if mounted else elsewhere
     return lines or ["nothing is mounted"], well

@@ -132,6 +132,21 @@ def test_plain_umount_ends_the_daemon(mounted: Shell) -> None:
     assert mounted.ok("bpffs status") == "nothing is mounted\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to unmount without fusermount3's leave")
+def test_open_files_outlive_a_lazy_unmount(mounted: Shell) -> None:
+    daemon = mounted.daemon
+    with (mounted.mount / "tracefs/trace").open() as trace:
+        with (mounted.mount / "tracefs/trace_marker").open("w") as marker:
+            mounted.ok("umount -l $M")
+            marker.write("still here\n")
+        assert "still here" in trace.read()
+        assert "unmounted while in use" in mounted.ok("bpffs status")
+        assert "files that are still open" in one_line(mounted("bpffs mount $M").err)
+        assert is_running(daemon)
+    assert wait_for_end(daemon)
+    mounted.ok("bpffs mount $M")
+
+
 def test_foreground_stays_until_interrupted(shell: Shell) -> None:
     """And takes no module from the working directory."""
     (shell.mount.parent / "trio.py").write_text("raise SystemExit(9)\n")
