@@ -95,6 +95,36 @@ def test_all_threads_are_attached_by_any_of_their_ids(
     assert gated.finish() == (0, "ok")
 
 
+@pytest.mark.parametrize("armed", [True, False])
+def test_every_kind_of_process(armed: bool, start: Callable[..., Gated], watch: Watch, build: Build) -> None:
+    """Untraced clones, leaders that end first, filters of system calls: all end as they would without us."""
+    watch.arm(armed)
+    gated = start(build("kinds"))
+    watch.tracer.attach(gated.pid)
+    gated.open()
+    assert gated.finish() == (0, "ok")
+    assert until(lambda: watch.tracer.threads() == [])
+
+
+@pytest.mark.parametrize("armed", [True, False])
+def test_a_process_whose_leader_has_ended(
+    armed: bool, start: Callable[..., Gated], watch: Watch, build: Build
+) -> None:
+    watch.arm(armed)
+    gated = start(build("kinds"), "leaderless")
+    gated.open()
+    assert gated.line() == "alone"
+    assert state_of(gated.pid) == "Z"
+    watch.tracer.attach(gated.pid)
+    assert watch.tracer.pids() == [gated.pid]
+    assert gated.pid not in watch.tracer.threads()
+    watch.tracer.detach(gated.pid)
+    assert until(lambda: watch.tracer.threads() == [])
+    watch.tracer.attach(gated.pid)
+    assert gated.finish() == (0, "ok")
+    assert until(lambda: watch.tracer.threads() == [])
+
+
 def test_storm(start: Callable[..., Gated], watch: Watch, build: Build) -> None:
     """Attach, detach, arm and disarm at random under load; the load notices nothing."""
     dice = random.Random(7)
