@@ -4,7 +4,7 @@ It carries what `union bpf_attr` carries for BPF_PROG_LOAD, with file descriptor
 objects.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from typing import TYPE_CHECKING, Any, Protocol
@@ -84,7 +84,8 @@ class ProgSpec:
     `insns` has one entry for each 8-byte slot (LD_IMM64 is two). `maps` gives the map behind the `imm` of a
     LD_IMM64 whose `src` is MAP_FD or MAP_VALUE; `fd_array` the one behind MAP_IDX and MAP_IDX_VALUE. `btf`
     is the
-    program's BTF (`engine.btf`), `kernel_btf` the modelled kernel's, which `attach_btf_id` refers to.
+    program's BTF (`engine.btf`), `kernel_btf` the modelled kernel's, which `attach_btf_id` refers to;
+    `symbol` gives the address of a function of the modelled kernel.
     """
 
     type: ProgType
@@ -102,6 +103,7 @@ class ProgSpec:
     attach_prog: Any = None
     flags: int = 0
     kern_version: int = 0
+    symbol: Callable[[str], int | None] = lambda _: None
 
     @property
     def gpl_compatible(self) -> bool:

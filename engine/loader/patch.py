@@ -49,6 +49,7 @@ def prog_spec(
         maps=dict(enumerate(maps)),
         btf=spec.btf,
         kernel_btf=kernel.btf,
+        symbol=kernel.symbol,
         func_info=prog.func_info if spec.btf is not None else (),
         line_info=[
             LineInfo(row.insn_off, row.file_name, row.text, row.line, row.column)

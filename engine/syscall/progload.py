@@ -179,7 +179,8 @@ def _spec(machine: Machine, caller: BpfCaller, attr: Attr) -> ProgSpec:
         raise KernelError(errno.EINVAL, f"no program type {kind}")
     name = object_name(attr.text(48, 16))
     _log(attr).check()
-    kernel = modelled_kernel(machine).btf
+    model = modelled_kernel(machine)
+    kernel = model.btf
     # Without functions or lines to find in it, nobody looks at the BTF (`check_btf_info`).
     typed = attr.u32(_FUNC_INFO + 12) or attr.u32(_LINE_INFO + 12)
     btf = get_btf(caller, attr.s32(72)) if typed else None
@@ -204,6 +205,7 @@ def _spec(machine: Machine, caller: BpfCaller, attr: Attr) -> ProgSpec:
         target,
         attr.u32(44),
         attr.u32(40),
+        model.symbol,
     )
 
 

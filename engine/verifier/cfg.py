@@ -90,8 +90,8 @@ def _refuse_kernel_function(env: Env, type_id: int) -> NoReturn:
     btf = env.spec.kernel_btf
     record = btf.type(type_id) if isinstance(btf, Btf) and 0 <= type_id < len(btf) else None
     if not isinstance(record, Func):
-        env.invalid(f"kernel btf_id {type_id} is not a function")
-    env.invalid(f"calling kernel function {record.name} is not allowed")
+        env.invalid(f"kernel btf_id {type_id & 0xFFFFFFFF} is not a function")
+    env.deny(f"calling kernel function {record.name} is not allowed")
 
 
 def check_subprogs(env: Env) -> None:

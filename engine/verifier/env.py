@@ -110,6 +110,7 @@ class Env:
         self.max_pkt_offset = 0
         self.max_ctx_offset = 0
         self.ctx_rewrites: dict[int, int] = {}
+        self.symbols: dict[int, int] = {}
 
         self.scratched_regs = 0
         self.scratched_slots = 0

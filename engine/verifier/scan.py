@@ -6,6 +6,7 @@ The rules are those of `resolve_pseudo_ldimm64` and `check_map_prog_compatibilit
 import errno
 
 from engine.abi.bpf import MapType
+from engine.btf.types import Func
 from engine.isa import Class, Form, Mode, PseudoSrc
 from engine.progspec import MapLike
 from engine.verifier.env import Env
@@ -39,14 +40,15 @@ def resolve_maps(env: Env) -> None:
 def _check_wide(env: Env, i: int) -> None:
     insn = env.insns[i]
     second = env.insns[i + 1] if i + 1 < len(env.insns) else None
-    if second is None or second.code or second.dst or second.src or second.off or insn.off:
+    if second is None or second.code or second.dst or second.src or second.off:
         env.invalid("invalid bpf_ld_imm64 insn")
     source = insn.src
     if source == PseudoSrc.NONE:
         return
     aux = env.aux[i]
     if source == PseudoSrc.BTF_ID:
-        env.invalid("pseudo btf_id is not supported")
+        env.symbols[i] = _find_symbol(env, insn.imm, second.imm)
+        return
     if source == PseudoSrc.FUNC:
         aux.target = i + insn.imm + 1
         return
@@ -56,6 +58,28 @@ def _check_wide(env: Env, i: int) -> None:
     if source in _VALUE_SOURCES:
         aux.map_off = second.imm & 0xFFFFFFFF
         _check_direct_value(env, aux.map, aux.map_off)
+
+
+def _find_symbol(env: Env, type_id: int, btf_fd: int) -> int:
+    """Address of the kernel symbol that a type describes (`check_pseudo_btf_id`).
+
+    The modelled kernel has functions and no variables, and no modules whose types `btf_fd` could be.
+    """
+    btf = env.spec.kernel_btf
+    if btf_fd:
+        env.invalid("invalid module BTF object FD specified.")
+    if btf is None:
+        env.invalid("kernel is missing BTF, make sure CONFIG_DEBUG_INFO_BTF=y is specified in Kconfig.")
+    if not 0 <= type_id < len(btf):
+        env.reject(errno.ENOENT, f"ldimm64 insn specifies invalid btf_id {type_id}.")
+    record = btf.type(type_id)
+    if not isinstance(record, Func):
+        env.invalid(f"pseudo btf_id {type_id} in ldimm64 isn't KIND_VAR or KIND_FUNC")
+    address: int | None = env.spec.symbol(record.name)
+    if address is None:
+        message = f"ldimm64 failed to find the address for kernel symbol '{record.name}'."
+        env.reject(errno.ENOENT, message)
+    return address
 
 
 def _find_map(env: Env, source: int, number: int) -> MapLike:

@@ -64,9 +64,9 @@ def insn_text(env: Env, idx: int) -> str:
     target = env.aux[idx].map
 
     def operand(_: Insn, value: int) -> str:
-        """The map's address in the kernel half in place of its descriptor."""
+        """A map's address in the kernel half in place of its descriptor, a symbol's in place of its type."""
         address = getattr(target, "address", None)
-        return f"{value if address is None else kernel_ptr(address):#x}"
+        return f"{env.symbols.get(idx, value) if address is None else kernel_ptr(address):#x}"
 
     return disasm(env.insns[idx], env.insns[idx + 1] if wide else None, imm64=operand)
 

@@ -3,10 +3,10 @@
 import errno
 from time import perf_counter_ns
 
-from engine.isa import Class, Insn, Mode, Size
+from engine.isa import LD_IMM64, Class, Insn, Mode, Size
 from engine.progspec import ProgSpec
 from engine.verifier.backtrack import prepare_steps
-from engine.verifier.bounds import const_bounds
+from engine.verifier.bounds import const_bounds, s32
 from engine.verifier.btfinfo import check_btf_info, check_func_records
 from engine.verifier.cfg import check_cfg, check_subprogs
 from engine.verifier.depth import check_stack_depth
@@ -146,11 +146,15 @@ def _shown_depth(env: Env, subprog: Subprog) -> int:
 
 
 def _rewritten(env: Env) -> list[Insn]:
-    """The instructions with loads of packet pointers from the context made loads of the native fields."""
-    if not env.ctx_rewrites:
+    """The instructions with loads of packet pointers from the context made loads of the native fields, and
+    addresses of kernel symbols in place of their types."""
+    if not env.ctx_rewrites and not env.symbols:
         return env.insns
     insns = env.insns.copy()
     for idx, off in env.ctx_rewrites.items():
         old = insns[idx]
         insns[idx] = Insn(Class.LDX | Mode.MEM | Size.DW, old.dst, old.src, off, 0)
+    for idx, address in env.symbols.items():
+        insns[idx] = Insn(LD_IMM64, insns[idx].dst, imm=s32(address))
+        insns[idx + 1] = Insn(0, imm=s32(address >> 32))
     return insns

@@ -19,7 +19,7 @@ from engine.verifier.globalfuncs import check_global_args
 from engine.verifier.jumps import do_jump
 from engine.verifier.memory import do_atomic, do_ld_abs, do_load, do_store
 from engine.verifier.prune import branch_done, state_visited
-from engine.verifier.regs import Reg, RegType, const_reg
+from engine.verifier.regs import RDONLY, Reg, RegType, const_reg
 from engine.verifier.retval import check_return
 from engine.verifier.state import State
 from engine.verifier.trace import print_insn, print_state, state_clean
@@ -199,6 +199,8 @@ _ALLOWED_LOCKED = frozenset({_SPIN_UNLOCK})
 
 def _load_imm(env: Env, insn: Insn) -> None:
     idx = env.insn_idx
+    if insn.off:
+        env.invalid("BPF_LD_IMM64 uses reserved fields")
     env.check_writable(insn.dst)
     aux = env.aux[idx]
     source = insn.src
@@ -209,6 +211,8 @@ def _load_imm(env: Env, insn: Insn) -> None:
         env.write_reg(insn.dst, _function(env, insn))
     elif source in (PseudoSrc.MAP_VALUE, PseudoSrc.MAP_IDX_VALUE):
         env.write_reg(insn.dst, Reg(RegType.MAP_VALUE, const_bounds(0), off=aux.map_off, map=aux.map))
+    elif source == PseudoSrc.BTF_ID:
+        env.write_reg(insn.dst, Reg(RegType.MEM, const_bounds(0), flags=RDONLY))
     else:
         env.write_reg(insn.dst, Reg(RegType.MAP_PTR, const_bounds(0), map=aux.map))
 
