@@ -27,9 +27,11 @@ def info_pieces(target: Map) -> Iterator[bytes]:
     """`bpftool map show` of one map."""
     name = f"  name {target.name}" if target.name else ""
     memlock = target.region.size if target.region is not None else 0
-    frozen = "\tfrozen\n" if target.frozen else ""
+    more = [f"btf_id {target.btf.id}"] if target.btf is not None and target.btf.id else []
+    more += ["frozen"] if target.frozen else []
+    last = f"\t{'  '.join(more)}\n" if more else ""
     yield (
         f"{target.id}: {target.type.name.lower()}{name}  flags {target.flags:#x}\n"
         f"\tkey {target.key_size}B  value {target.value_size}B  max_entries {target.max_entries}"
-        f"  memlock {memlock}B\n{frozen}"
+        f"  memlock {memlock}B\n{last}"
     ).encode()

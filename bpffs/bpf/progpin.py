@@ -62,6 +62,7 @@ def _info(prog: Prog) -> Iterator[bytes]:
         f"\tloaded_at {stamp}  uid {prog.uid}\n"
         f"\txlated {8 * len(prog.xlated)}B  jited {len(prog.jited)}B"
         + (f"  map_ids {maps}\n" if maps else "\n")
+        + (f"\tbtf_id {prog.btf.id}\n" if prog.btf is not None and prog.btf.id else "")
     ).encode()
 
 

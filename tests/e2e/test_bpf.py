@@ -1,6 +1,7 @@
 """/sys/fs/bpf with ordinary commands: golden transcript 14, and loading by copying."""
 
 import os
+import re
 
 import pytest
 
@@ -252,7 +253,11 @@ def test_program_views(mounted: Shell) -> None:
     place = "$B/count/progs/count"
     assert "exit" in mounted.ok(f"cat {place}.xlated")
     assert mounted.ok(f"cat {place}.stats") == "run_cnt 0\nrun_time_ns 0\nmissed 0\n"
-    assert " kprobe  name count  tag " in mounted.ok(f"cat {place}.info")
+    info = mounted.ok(f"cat {place}.info")
+    assert re.match(r"\d+: kprobe  name count  tag [0-9a-f]{16}  gpl\n\tloaded_at 20\S+  uid 0\n", info)
+    types = re.search(r"  map_ids \d+\n(\tbtf_id \d+\n)\Z", info)
+    assert types
+    assert mounted.ok("cat $B/count/maps/hits.info").endswith(types[1])
     assert mounted.ok(f"wc -c < {place}.jited").strip() != "0"
     assert "processed" in mounted.ok(f"cat {place}.log")
     assert "Input/output error" in mounted(f"cat {place}").err
