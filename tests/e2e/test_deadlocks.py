@@ -5,10 +5,11 @@ Every command has a deadline (`Shell`), so a deadlock is a failure.
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Shell, is_running, wait_for_end, wait_until
+from tests.e2e.conftest import Shell, is_running, wait_for_end, wait_until, wait_until_reading
 
 RUN = "bpffs run -m $M --"
 ARM = "echo 'p:o do_sys_openat2 f=+0(%si):ustring' > $T/kprobe_events; echo 1 > $T/events/kprobes/o/enable"
@@ -75,6 +76,22 @@ def test_a_stopped_reader_does_not_hold_up_hits(mounted: Shell) -> None:
         try:
             reader.send_signal(signal.SIGSTOP)
             assert mounted.ok(f"{RUN} sh -c 'find /usr/include/linux > /dev/null; echo done'") == "done\n"
+        finally:
+            reader.kill()
+
+
+def test_a_waiting_reader_is_armed_and_let_go_at_once(mounted: Shell) -> None:
+    """It waits for an answer of ours, and cannot stop before; nothing comes that it could read."""
+    with mounted.start("exec cat $T/trace_pipe") as reader:
+        try:
+            wait_until_reading(reader.pid)
+            status = Path(f"/proc/{reader.pid}/status")
+            mounted.ok(f"echo {reader.pid} > $M/procs")
+            mounted.ok("echo 'p:o __x64_sys_mkdir' > $T/kprobe_events; echo 1 > $T/events/kprobes/o/enable")
+            wait_until_reading(reader.pid)
+            mounted.ok(f"echo -{reader.pid} > $M/procs")
+            assert wait_until(lambda: "TracerPid:\t0\n" in status.read_text())
+            assert reader.poll() is None
         finally:
             reader.kill()
 
