@@ -17,7 +17,7 @@ class Attacher(Protocol):
     """What `engine.tracees.Tracer` offers: thread-safe, blocks until it is done."""
 
     def attach(self, pid: int) -> None:
-        """Attach a process with all its threads. Raises KernelError ESRCH, EPERM."""
+        """Attach a process with all its threads. Raises KernelError ESRCH, EPERM, EAGAIN."""
 
     def detach(self, pid: int) -> None:
         """Let it go. Raises KernelError ESRCH."""

@@ -120,7 +120,7 @@ def _stay(st: int, rec: int) -> None:
 
 
 def attach_process(st: int, pid: int) -> None:
-    """Seize every thread of process `pid`; nothing when it is attached. KernelError ESRCH or EPERM."""
+    """Seize every thread of process `pid`; nothing when it is attached. KernelError as above."""
     tgid, parent = _family(pid)
     if os.getpid() in (tgid, parent):
         raise KernelError(errno.EPERM, "neither this process nor its children, for which it waits")

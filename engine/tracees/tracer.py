@@ -225,8 +225,9 @@ class Tracer:
     def attach(self, pid: int) -> None:
         """Trace the process of `pid`, all its threads, and whatever it forks from now on.
 
-        Nothing happens when it is attached. KernelError ESRCH (no such process) or EPERM (ourselves, a
-        kernel thread, a zombie, traced by another, not ours to trace).
+        Nothing happens when it is attached. KernelError ESRCH (no such process), EPERM (ourselves, a kernel
+        thread, a zombie, traced by another, not ours to trace) or EAGAIN (it has been executing a program for
+        seconds).
         """
         self._ask(lambda: attach_process(self._st, pid))
 
