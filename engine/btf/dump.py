@@ -1,11 +1,11 @@
 """What `bpftool map dump` prints of a map's elements (map.c of bpftool 7.1): plain, and as JSON."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from engine.abi.bpf import MapType
 from engine.btf.btf import Btf
-from engine.btf.jsondump import json_value, try_json_value
+from engine.btf.jsontemplate import json_printer
 
 __all__ = ["MapShape", "dump_json", "dump_plain"]
 
@@ -77,40 +77,53 @@ def _percpu(texts: Iterable[str]) -> str:
     return "[" + ",".join(f'{{"cpu":{cpu},"value":{text}}}' for cpu, text in enumerate(texts)) + "]"
 
 
-def _formatted(shape: MapShape, btf: Btf, key: bytes, value: bytes) -> str:
-    head = ""
-    if shape.key_type_id:
-        text, whole = try_json_value(btf, shape.key_type_id, key)
-        if not whole:
-            return f'{{"key":{text}}}'
-        head = f'"key":{text},'
-    values = shape.values(value)
-    if values is None:
-        return f'{{{head}"value":{json_value(btf, shape.value_type_id, value)}}}'
-    texts: list[str] = []
-    for part in values:
-        text, whole = try_json_value(btf, shape.value_type_id, part)
-        texts.append(text)
-        if not whole:
-            break
-    return f'{{{head}"values":{_percpu(texts)}}}'
+_Formatted = Callable[[bytes, bytes], str]
 
 
-def _json(shape: MapShape, key: bytes, value: bytes) -> str:
+def _formatter(shape: MapShape) -> _Formatted | None:
+    """What prints an element by its types; None without any."""
+    if shape.btf is None or not shape.value_type_id:
+        return None
+    show_key = json_printer(shape.btf, shape.key_type_id) if shape.key_type_id else None
+    show_value = json_printer(shape.btf, shape.value_type_id)
+
+    def formatted(key: bytes, value: bytes) -> str:
+        head = ""
+        if show_key is not None:
+            text, whole = show_key(key)
+            if not whole:
+                return f'{{"key":{text}}}'
+            head = f'"key":{text},'
+        values = shape.values(value)
+        if values is None:
+            return f'{{{head}"value":{show_value(value)[0]}}}'
+        texts: list[str] = []
+        for part in values:
+            text, whole = show_value(part)
+            texts.append(text)
+            if not whole:
+                break
+        return f'{{{head}"values":{_percpu(texts)}}}'
+
+    return formatted
+
+
+def _json(shape: MapShape, formatted: _Formatted | None, key: bytes, value: bytes) -> str:
     values = shape.values(value)
     if values is not None:
         text = f'"key":{_bytes(key)},"values":{_percpu(_bytes(part) for part in values)}'
     else:
         text = f'"key":{_bytes(key)},"value":{_bytes(value)}'
-    if shape.btf is not None and shape.value_type_id:
-        text += f',"formatted":{_formatted(shape, shape.btf, key, value)}'
+    if formatted is not None:
+        text += f',"formatted":{formatted(key, value)}'
     return f"{{{text}}}"
 
 
 def dump_json(shape: MapShape, elements: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
     """`bpftool -j map dump`: one array, in pieces."""
     comma = "["
+    formatted = _formatter(shape)
     for key, value in elements:
-        yield (comma + _json(shape, key, value)).encode("utf-8", "surrogateescape")
+        yield (comma + _json(shape, formatted, key, value)).encode("utf-8", "surrogateescape")
         comma = ","
     yield b"]\n" if comma == "," else b"[]\n"

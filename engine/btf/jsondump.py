@@ -24,14 +24,14 @@ from engine.btf.types import (
 )
 from engine.errors import KernelError
 
-__all__ = ["json_string", "json_value", "try_json_value"]
+__all__ = ["JsonDump", "UnsupportedKind", "json_string", "json_value", "try_json_value"]
 
 _ESCAPES = str.maketrans({'"': '\\"', "\\": "\\n", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _PAD = bytes(16)
 _MAX_PIECES = 1 << 21
 
 
-class _Unsupported(Exception):
+class UnsupportedKind(Exception):
     """A kind that bpftool does not print; what was printed so far stays."""
 
 
@@ -47,17 +47,17 @@ def json_value(btf: Btf, type_id: int, value: bytes) -> str:
 
 def try_json_value(btf: Btf, type_id: int, value: bytes) -> tuple[str, bool]:
     """`json_value`, and whether bpftool can print the whole of it."""
-    dump = _Dump(btf, value + _PAD)
+    dump = JsonDump(btf, value + _PAD)
     whole = True
     try:
         dump.value(type_id, 0, 0)
-    except _Unsupported:
+    except UnsupportedKind:
         dump.abandon()
         whole = False
     return "".join(dump.out), whole
 
 
-class _Dump:
+class JsonDump:
     """Writes into `out`; `_open` has the closing brackets that are still to come."""
 
     def __init__(self, btf: Btf, data: bytes) -> None:
@@ -88,7 +88,7 @@ class _Dump:
             case Enum():
                 self._enum(record, at)
             case Pointer():
-                self.out.append(str(int.from_bytes(self._data[at : at + 8], "little")))
+                self._pointer(at)
             case Composite():
                 self._composite(record, at)
             case Array():
@@ -104,7 +104,7 @@ class _Dump:
                 self._datasec(record, at)
             case Float() | _:
                 self.out.append("(unsupported-kind")
-                raise _Unsupported
+                raise UnsupportedKind
 
     def _int(self, record: Int, at: int, bits: int) -> None:
         odd = record.encoding in (Encoding.NONE, Encoding.SIGNED) and record.bits not in (8, 16, 32, 64, 128)
@@ -124,6 +124,9 @@ class _Dump:
             self.out.append(
                 str(int.from_bytes(raw, "little", signed=bool(record.encoding & Encoding.SIGNED)))
             )
+
+    def _pointer(self, at: int) -> None:
+        self.out.append(str(int.from_bytes(self._data[at : at + 8], "little")))
 
     def _bitfield(self, at: int, bits: int, width: int) -> None:
         size = (bits + width + 7) // 8
@@ -164,14 +167,18 @@ class _Dump:
             self.value(record.type, at + number * size, 0)
         self._stop()
 
-    def _text(self, record: Array, at: int) -> str | None:
-        """Printable text that ends within an array of plain `char`."""
+    def _is_text(self, record: Array) -> bool:
+        """Whether an array is one of plain `char`."""
         element = self._btf.types[record.type]
         while isinstance(element, Modifier):
             element = self._btf.types[element.type]
         if not isinstance(element, Int) or element.size != 1:
-            return None
-        if element.encoding != Encoding.CHAR and element.name != "char":
+            return False
+        return element.encoding == Encoding.CHAR or element.name == "char"
+
+    def _text(self, record: Array, at: int) -> str | None:
+        """Printable text that ends within an array of plain `char`."""
+        if not self._is_text(record):
             return None
         text, end, _ = self._data[at : at + record.count].partition(b"\0")
         return text.decode() if end and all(0x1F < byte < 0x7F for byte in text) else None

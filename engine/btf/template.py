@@ -7,16 +7,18 @@ where each leaf goes and comes from. Bit fields, overlapping members and the lik
 import struct
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from engine.btf.btf import Btf
 from engine.btf.show import Show, pointer_text, show_value
 from engine.btf.types import Array, Encoding, Enum, Int, Kind
 from engine.errors import KernelError
 
-__all__ = ["Printer", "printer"]
+__all__ = ["MOST_FIELDS", "Field", "Printer", "Varies", "printer", "unpacker"]
 
 Printer = Callable[[bytes], bytes]
-_Convert = Callable[..., bytes]
+Field = tuple[int, str, Callable[[Any], Any] | None]
+"""Where it is, its code in a struct format, and what makes text of it if that is not the number itself."""
 
 MOST_FIELDS = 4096
 """Beyond, the format string would be no gain."""
@@ -24,8 +26,30 @@ MOST_FIELDS = 4096
 _CODES = {8: "b", 16: "h", 32: "i", 64: "q"}
 
 
-class _Varies(Exception):
+class Varies(Exception):
     """The text is no fixed format with fields in it."""
+
+
+def unpacker(fields: list[Field], size: int) -> Callable[[bytes], tuple[Any, ...]]:
+    """What takes `fields` out of a value of `size` bytes. Raises Varies if they overlap."""
+    layout, end = "<", 0
+    for at, code, _ in fields:
+        if at < end:
+            raise Varies
+        layout += f"{at - end}x{code}"
+        end = at + struct.calcsize(f"<{code}")
+    if end > size:
+        raise Varies
+    unpack = struct.Struct(layout).unpack_from
+    converts = list(enumerate(convert for _, _, convert in fields))
+    if not any(convert for _, convert in converts):
+        return unpack
+
+    def unpack_and_convert(value: bytes) -> tuple[Any, ...]:
+        found = unpack(value)
+        return tuple([found[i] if c is None else c(found[i]) for i, c in converts])
+
+    return unpack_and_convert
 
 
 def printer(btf: Btf, type_id: int) -> Printer:
@@ -34,54 +58,37 @@ def printer(btf: Btf, type_id: int) -> Printer:
     try:
         template.value(type_id, 0, 0)
         return template.compile(btf.size_of(type_id))
-    except (_Varies, KernelError):
+    except (Varies, KernelError):
         return partial(show_value, btf, type_id)
 
 
 class _Template(Show):
-    """Collects a format string in `out` and fields in `fields`: (offset, code of struct, conversion)."""
+    """Collects a format string in `out` and what fills it in `fields`."""
 
     def __init__(self, btf: Btf) -> None:
         super().__init__(btf, b"")
-        self.fields: list[tuple[int, str, _Convert | None]] = []
+        self.fields: list[Field] = []
 
     def compile(self, size: int) -> Printer:
-        """The printer for values of `size` bytes. Raises _Varies if fields overlap."""
-        layout, end = "<", 0
-        for at, code, _ in self.fields:
-            if at < end:
-                raise _Varies
-            layout += f"{at - end}x{code}"
-            end = at + struct.calcsize(f"<{code}")
-        if end > size:
-            raise _Varies
-        text, unpack = b"".join(self.out), struct.Struct(layout).unpack_from
-        converts = [convert for _, _, convert in self.fields]
-        if not any(converts):
-            return lambda value: text % unpack(value)
-        pairs = list(enumerate(converts))
+        """The printer for values of `size` bytes. Raises Varies if fields overlap."""
+        text, unpack = b"".join(self.out), unpacker(self.fields, size)
+        return lambda value: text % unpack(value)
 
-        def show(value: bytes) -> bytes:
-            fields = unpack(value)
-            return text % tuple([fields[i] if c is None else c(fields[i]) for i, c in pairs])
-
-        return show
-
-    def _field(self, at: int, code: str, convert: _Convert | None) -> bytes:
+    def _field(self, at: int, code: str, convert: Callable[[Any], bytes] | None) -> bytes:
         if len(self.fields) >= MOST_FIELDS:
-            raise _Varies
+            raise Varies
         self.fields.append((at, code, convert))
         return b"%d" if convert is None else b"%b"
 
     def _int(self, record: Int, at: int, bits: int) -> None:
         if bits or record.offset or record.bits not in _CODES:
-            raise _Varies
+            raise Varies
         code = _CODES[record.bits]
         signed = record.encoding & Encoding.SIGNED
         self._emit(self._field(at, code if signed else code.upper(), None))
 
     def _bitfield(self, at: int, bits: int, width: int) -> None:
-        raise _Varies
+        raise Varies
 
     def _pointer(self, at: int) -> None:
         self._emit(self._field(at, "Q", pointer_text))
@@ -89,7 +96,7 @@ class _Template(Show):
     def _enum(self, record: Enum, at: int) -> None:
         size = 8 if record.kind is Kind.ENUM64 else 4
         if record.size != size:
-            raise _Varies
+            raise Varies
         names = {row.value % (1 << size * 8): row.name for row in reversed(record.values)}
         texts = {value: name.encode("utf-8", "surrogateescape") for value, name in names.items()}
         number = struct.Struct("<q" if size == 8 else "<i")
@@ -107,7 +114,7 @@ class _Template(Show):
             super()._array(record, type_id, at, bits)
             return
         if bits or element.offset or element.bits != 8 or not record.count:
-            raise _Varies
+            raise Varies
         signed = bool(element.encoding & Encoding.SIGNED)
         texts = [_character(number, signed) for number in range(256)]
         self._open(record, type_id)
@@ -122,7 +129,7 @@ class _Template(Show):
 
     def _emit(self, text: bytes) -> None:
         if text not in (b"%d", b"%b") and b"%" in text:
-            raise _Varies
+            raise Varies
         super()._emit(text)
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from engine.abi.bpf import MapType
 from engine.btf.dump import MapShape, dump_json, dump_plain
-from engine.btf.jsondump import json_string, json_value
+from engine.btf.jsondump import json_string, json_value, try_json_value
+from engine.btf.jsontemplate import json_printer
 from tests.engine.btf.pinned import bpffs_unavailable, pinned_map
 from tests.engine.btf.shapes import SHAPES, Shape, make, values
 
@@ -36,6 +37,20 @@ PERCPU = (MapType.PERCPU_ARRAY, MapType.PERCPU_HASH)
 def test_json_value(name: str, value: bytes, text: str) -> None:
     btf, type_id = make(BY_NAME[name])
     assert json_value(btf, type_id, value) == text
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_a_printer_of_a_type_prints_the_same(shape: Shape) -> None:
+    btf, type_id = make(shape)
+    show = json_printer(btf, type_id)
+    for value in values(shape, 200):
+        assert show(value) == try_json_value(btf, type_id, value)
+
+
+def test_which_types_have_no_fast_printer() -> None:
+    """Those with bit fields, members that overlap, and what is not printed or has no letter."""
+    slow = {shape.name for shape in SHAPES if getattr(json_printer(*make(shape)), "func", None)}
+    assert slow == {"u128", "bit fields", "old bit fields", "nested", "unions", "float"}
 
 
 def test_json_string() -> None:
