@@ -23,12 +23,17 @@ class _Depths:
         self.env = env
         self.callees = [callees(env, number) for number in range(len(env.subprogs))]
         self.best: dict[tuple[int, int], int] = {}
-        self.private = env.spec.type in _PRIVATE_TYPES
+        tail_calls = any(subprog.has_tail_call for subprog in env.subprogs)
+        self.private = env.spec.type in _PRIVATE_TYPES and not tail_calls
 
     def visit(self, number: int, before: int, level: int) -> None:
         """Function `number`, called at `level` with `before` bytes of stack in use above it."""
         env = self.env
         subprog = env.subprogs[number]
+        if number and subprog.has_tail_call and before >= _TAIL_CALL_LIMIT:
+            env.deny(
+                f"tail_calls are not allowed when call stack of previous frames is {before} bytes. Too large"
+            )
         own = (subprog.stack_depth + 15) // 16 * 16
         depth = before
         if self.private and own >= _PRIVATE_MIN:
@@ -38,16 +43,12 @@ class _Depths:
             depth += own
             if depth > STACK_SIZE:
                 env.deny(f"combined stack size of {level + 1} calls is {depth}. Too large")
-        if level and subprog.has_tail_call and before >= _TAIL_CALL_LIMIT:
-            env.deny(
-                f"tail_calls are not allowed when call stack of previous frames is {before} bytes. Too large"
-            )
         key = (number, level)
         if self.best.get(key, -1) >= depth:
             return
         self.best[key] = depth
         if self.callees[number] and level + 1 >= MAX_CALL_FRAMES:
-            env.reject(errno.E2BIG, f"the call stack of {level + 2} frames is too deep !")
+            env.reject(errno.E2BIG, f"the call stack of {level + 1} frames is too deep !")
         for callee in self.callees[number]:
             self.visit(callee, depth, level + 1)
 
@@ -55,7 +56,7 @@ class _Depths:
 def check_stack_depth(env: Env) -> None:
     """Refuse chains of calls that need more than 512 bytes together, or that are deeper than eight frames.
 
-    Types that the kernel gives a private stack may use 512 bytes in every function.
+    Types that the kernel gives a private stack may use 512 bytes in every function, without tail calls.
     """
     depths = _Depths(env)
     depths.visit(0, 0, 0)

@@ -30,20 +30,20 @@ it voids them where it succeeds and a function is left by it."""
 
 
 def callees(env: Env, number: int) -> list[int]:
-    """Functions that a function calls, or hands to a helper as a callback."""
+    """Functions that a function calls, or hands to a helper as a callback, in the order of instructions."""
     subprog = env.subprogs[number]
-    found = set()
+    found: dict[int, None] = {}
     i = subprog.start
     while i < subprog.end:
         insn = env.insns[i]
         if insn.code == LD_IMM64:
             if insn.src == PseudoSrc.FUNC:
-                found.add(env.subprog_at[i + insn.imm + 1])
+                found[env.subprog_at[i + insn.imm + 1]] = None
             i += 1
         elif insn.code == _CALL and insn.src == PseudoSrc.CALL:
-            found.add(env.subprog_at[i + insn.imm + 1])
+            found[env.subprog_at[i + insn.imm + 1]] = None
         i += 1
-    return sorted(found)
+    return list(found)
 
 
 def note_effects(env: Env) -> None:

@@ -48,6 +48,7 @@ def main() -> int:
         ("helper calls", lambda: campaigns.helper_calls(seed, count)),
         ("packets", lambda: campaigns.packets(seed, count)),
         ("generated", lambda: campaigns.generated(seed, count)),
+        ("call trees", lambda: campaigns.call_trees(seed, count)),
         ("loops", lambda: campaigns.loops(seed, count)),
         ("kernel objects", lambda: campaigns.typed(seed, count)),
         *_compiled(seed, count),

@@ -5,11 +5,13 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
-from engine.abi.bpf import AttachType, ProgType
+from engine.abi.bpf import AttachType, MapType, ProgType
 from engine.errors import KernelError
 from engine.interruption import interruptible
 from engine.isa import Alu, Class, Insn, Jmp, Mode, Size
+from tests.differential.calltrees import call_tree, call_tree_btf
 from tests.differential.compiled import feature_objects
+from tests.differential.fakemap import FakeMap
 from tests.differential.generate import Generator
 from tests.differential.helpercalls import HelperMaps, helper_program
 from tests.differential.host import host_kernel
@@ -24,8 +26,10 @@ from tests.differential.objects import (
 from tests.differential.packets import packet_program
 from tests.differential.typed import typed_program
 from tests.differential.verdicts import Agreement, Both, Maps, Typed, ask_both, with_descriptors
+from tests.kernel_oracle import create_map
 
 __all__ = [
+    "call_trees",
     "contexts",
     "features",
     "generated",
@@ -125,6 +129,21 @@ def opcodes(seed: int, count: int) -> Agreement:
             setup = [Insn(Class.ALU64 | Alu.MOV, reg, 0, 0, 1) for reg in (0, 2, 3)]
             setup.append(Insn(Class.STX | Mode.MEM | Size.DW, 10, 3, -8))
             agreement.add(str(insn), ask_both([*setup, insn, *_EXIT], ProgType.KPROBE, {}))
+    return agreement
+
+
+def call_trees(seed: int, count: int) -> Agreement:
+    """Programs of many functions."""
+    agreement, btf = Agreement(), call_tree_btf()[0]
+    shape = (MapType.PROG_ARRAY, 4, 4, 4)
+    btf_fd, jumps = load_btf(btf), create_map(*shape)
+    for n in range(seed, seed + count):
+        tree = call_tree(random.Random(n), jumps)
+        typed = Typed(btf_fd, btf, tree.func_info)
+        both = ask_both(tree.insns, tree.type, {jumps: FakeMap(*shape)}, typed=typed)
+        agreement.add(f"{tree.type.name} seed {n}", both)
+    for fd in (btf_fd, jumps):
+        os.close(fd)
     return agreement
 
 

@@ -30,6 +30,7 @@ _LIBBPF_TOOLS = [Path("/usr/sbin") / name for name in ("opensnoop", "biolatency"
         ("helper calls", lambda: campaigns.helper_calls(1, 300), 0.05),
         ("opcodes", lambda: campaigns.opcodes(1, 2), 0.02),
         ("contexts", lambda: campaigns.contexts(4), 0.02),
+        ("call trees", lambda: campaigns.call_trees(1, 200), 0.0),
         ("loops", lambda: campaigns.loops(1, 200), 0.02),
         ("kernel objects", lambda: campaigns.typed(1, 200), 0.02),
     ],

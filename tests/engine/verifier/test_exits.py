@@ -145,3 +145,20 @@ def test_records_of_functions_match_the_functions() -> None:
     ):
         spec.func_info = infos
         assert _refusal(spec).message == message
+
+
+def test_where_there_is_a_tail_call_functions_share_their_stack() -> None:
+    calls = "*(u8 *)(r10 -320) = 1\ncall function\nr0 = 0\nexit\n"
+    uses = "function:\n*(u8 *)(r10 -320) = 1\n"
+    plain = f"{calls}{uses}r0 = 0\nexit\n"
+    assert verify(_spec(plain, ProgType.KPROBE))
+    assert _refusal(_spec(plain, ProgType.XDP)).message == "combined stack size of 2 calls is 640. Too large"
+    tail = f"{calls}{uses}{_TAIL.removeprefix(chr(10) + 'function:' + chr(10))}"
+    assert _refusal(_spec(tail, ProgType.KPROBE)).message == (
+        "tail_calls are not allowed when call stack of previous frames is 320 bytes. Too large"
+    )
+    beside = calls.replace("r0 = 0", "r1 = r6\nr2 = map_fd[3]\nr3 = 0\ncall bpf_tail_call#12\nr0 = 0")
+    text = f"r6 = r1\n{beside}{uses}r0 = 0\nexit\n"
+    assert _refusal(_spec(text, ProgType.KPROBE)).message == (
+        "combined stack size of 2 calls is 640. Too large"
+    )
