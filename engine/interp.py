@@ -292,11 +292,19 @@ class Interpreter:
             return None
         if insn.imm == FuncId.tail_call:
             return self._tail_call(frame, arguments)
+        if insn.imm == FuncId.loop and self._too_many(pc, arguments):
+            frame.regs[0] = -errno.E2BIG & _U64
+            return None
         native = self._helpers[insn.imm].native
         frame.regs[0] = native(self._env, *map(_word, arguments[: native.arity - 1])) & _U64
         if self._failure is not None:
             raise self._failure
         return None
+
+    def _too_many(self, pc: int, arguments: list[int]) -> bool:
+        """Whether an inlined bpf_loop refuses r1, whose upper half the helper does not look at."""
+        inlined = self._verified.aux[pc].call_subprog is not None and not arguments[3]
+        return inlined and arguments[0] > _MAX_LOOPS
 
     def _tail_call(self, frame: _Frame, arguments: list[int]) -> int | None:
         """Run the program in slot r3 of array r2 in place of this frame; None when there is none."""

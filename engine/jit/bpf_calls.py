@@ -92,7 +92,11 @@ def _element(b: Body, used: NativeMap, data: str, key: str) -> str:
 
 
 def _loop(unit: Unit, b: Body, index: int) -> str:
-    """bpf_loop(nr, callback, ctx, flags) as a loop around the callback (kernel/bpf/bpf_iter.c)."""
+    """bpf_loop(nr, callback, ctx, flags) as a loop around the callback (kernel/bpf/bpf_iter.c).
+
+    `nr` is a u32, but where the callback is always the same Linux inlines the loop too, and there compares
+    all of r1 with the limit (`inline_bpf_loop`).
+    """
     number = unit.verified.aux[index].call_subprog
     callback = f"@sub.{number}" if number is not None else b.pointer(2)
     nr, context, flags = b.get(1), b.get(3), b.get(4)
@@ -100,7 +104,7 @@ def _loop(unit: Unit, b: Body, index: int) -> str:
     b.do(f"br label %{stem}.check")
     b.label(f"{stem}.check")
     bad_flags = b.value(f"icmp ne i64 {flags}, 0")
-    times = b.value(f"and i64 {nr}, 4294967295")
+    times = nr if number is not None else b.value(f"and i64 {nr}, 4294967295")
     too_many = b.value(f"icmp ugt i64 {times}, {_MAX_LOOPS}")
     refused = b.value(f"or i1 {bad_flags}, {too_many}")
     error = b.value(f"select i1 {bad_flags}, i64 {-errno.EINVAL}, i64 {-errno.E2BIG}")

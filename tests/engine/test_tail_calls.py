@@ -7,22 +7,18 @@ from collections.abc import Sequence
 
 import pytest
 
-from engine.abi.bpf import Cmd, MapType, ProgType
+from engine.abi.bpf import Cmd, MapType
 from engine.abi.ctx import SkBuff
-from engine.btf.build import BtfBuilder
-from engine.btf.types import Encoding, Param
 from engine.helpers import HELPERS
 from engine.interp import Interpreter
-from engine.isa import LD_IMM64, Insn, assemble, encode
-from engine.isa.check import call_target
+from engine.isa import assemble
 from engine.machine import Machine
 from engine.maps import Map, MapSpec, create_map
 from engine.maps.objects import ProgArrayMap
 from engine.progs import Prog, load_prog
-from engine.progspec import FuncInfo, ProgSpec
 from engine.testrun import Given, RunRequest, run_on_data
 from tests import kernel_oracle
-from tests.engine.btf.pinned import load_btf
+from tests.engine.functions import load_in_kernel, with_functions
 
 _SLOTS = 4
 _PACKET = bytes(64)
@@ -118,19 +114,6 @@ _PROGRAMS: dict[str, list[str]] = {
 }
 
 
-def described() -> tuple[BtfBuilder, dict[str, int]]:
-    """BTF of the functions, `int f(void *)` each, without which none may tail-call; their ids."""
-    btf = BtfBuilder()
-    proto = btf.func_proto(btf.integer("int", 4, Encoding.SIGNED), [Param("ctx", btf.pointer(0))])
-    return btf, {name: btf.func(name, proto) for name in ("main", "f", "g")}
-
-
-def function_starts(insns: Sequence[Insn]) -> list[int]:
-    """First instructions of the functions, in order."""
-    targets = (call_target(insn, index) for index, insn in enumerate(insns))
-    return sorted({0, *(target for target in targets if target is not None)})
-
-
 class Engine:
     """The programs loaded into a machine, with the maps they use."""
 
@@ -140,18 +123,9 @@ class Engine:
         assert isinstance(array, ProgArrayMap)
         self.counters: Map = create_map(MapSpec(MapType.ARRAY, 4, 8, _SLOTS), self.machine)
         maps = {0: array, 1: self.counters}
-        btf, functions = described()
         self.progs: list[Prog] = []
         for slot, text in enumerate(texts):
-            insns = assemble(text)
-            infos = [
-                FuncInfo(start, functions[name], name)
-                for start, name in zip(function_starts(insns), functions, strict=False)
-            ]
-            spec = ProgSpec(
-                ProgType.SOCKET_FILTER, insns, license="GPL", maps=maps, btf=btf.build(), func_info=infos
-            )
-            self.progs.append(load_prog(self.machine, spec))
+            self.progs.append(load_prog(self.machine, with_functions(assemble(text), maps)))
             array.update_object(struct.pack("<I", slot), self.progs[-1])
 
     def outcome(self, result: int) -> Outcome:
@@ -184,7 +158,7 @@ def kernels(texts: Sequence[str]) -> Outcome:
         fds = []
         try:
             for slot, text in enumerate(texts):
-                fds.append(_load(text, (array, counters)))
+                fds.append(load_in_kernel(assemble(text), (array, counters)))
                 assert _element(Cmd.MAP_UPDATE_ELEM, array, slot, struct.pack("<I", fds[-1]))[0] == 0
             error, result, _, _ = kernel_oracle.test_run(fds[0], _PACKET)
             assert error == 0
@@ -193,23 +167,6 @@ def kernels(texts: Sequence[str]) -> Outcome:
         finally:
             for fd in fds:
                 os.close(fd)
-
-
-def _load(text: str, maps: tuple[int, int]) -> int:
-    insns = assemble(text)
-    for index, insn in enumerate(insns):
-        if insn.code == LD_IMM64 and insn.src:
-            insns[index] = Insn(insn.code, insn.dst, insn.src, insn.off, maps[insn.imm])
-    btf, functions = described()
-    infos = zip(function_starts(insns), functions.values(), strict=False)
-    btf_fd = load_btf(btf.encode())
-    try:
-        info = b"".join(struct.pack("<II", *pair) for pair in infos)
-        verdict = kernel_oracle.load(encode(insns), keep=True, btf_fd=btf_fd, func_info=info)
-    finally:
-        os.close(btf_fd)
-    assert verdict.accepted, verdict.log
-    return verdict.fd
 
 
 def _element(command: Cmd, fd: int, key: int, value: bytes) -> tuple[int, bytes]:
