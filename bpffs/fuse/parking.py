@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import trio
 
-from bpffs.fuse.readers import signal_waits
+from bpffs.fuse.readers import is_interrupted, signal_waits
 from engine.errors import KernelError
 from engine.kernfs import WaitQueue
 
@@ -145,7 +145,7 @@ class ParkingLot:
             parked.end(errno.ENODEV)
 
     async def watch(self) -> None:
-        """The task that ends waits whose reader has a signal pending, or is gone."""
+        """The task that ends waits whose reader was interrupted, or is gone."""
         while True:
             await self._somebody.wait()
             while self._parked:
@@ -153,7 +153,8 @@ class ParkingLot:
                 for parked in self._parked:
                     if isinstance(parked, Expecting):
                         parked.look()
-                    waits = signal_waits(parked.tid)
+                    # Work that would be lost is not ended because a debugger has a look.
+                    waits = (signal_waits if parked.patient else is_interrupted)(parked.tid)
                     if waits or (waits is None and not parked.patient):
                         parked.end(errno.EINTR)
             self._somebody = trio.Event()

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Reader", "find_reader", "signal_waits"]
+__all__ = ["Reader", "find_reader", "is_interrupted", "signal_waits"]
 
 _READING = {0: 0, 17: 0, 19: 0, 40: 1, 275: 0, 295: 0, 327: 0}
 """read, pread64, readv, sendfile, splice, preadv, preadv2 -> which argument is the descriptor."""
@@ -47,17 +47,26 @@ def _fields(text: str) -> dict[str, str]:
 
 
 def signal_waits(tid: int) -> bool | None:
-    """Whether the task is to return from its wait as soon as it can; None if there is no such task.
+    """Whether a signal waits for the task that is neither blocked nor ignored; None if there is no such task.
 
-    As `signal_pending()`: a signal that is neither blocked nor ignored (SigPnd and ShdPnd without SigBlk,
-    SigIgn, and what is ignored by default), or a debugger, a group stop or a freezer that wants it. Those
-    show in its state alone: once anything has interrupted it, FUSE waits on uninterrupted
+    SigPnd and ShdPnd without SigBlk, SigIgn, and what is ignored by default.
+    """
+    return _signal_waits(_fields(_text(f"/proc/{tid}/status")))
+
+
+def is_interrupted(tid: int) -> bool | None:
+    """Whether the task, which waits for us, is to return as soon as it can; None if there is no such task.
+
+    As `signal_pending()`: because of a signal, or because a debugger, a group stop or a freezer wants it.
+    Those show in its state alone: once anything has interrupted it, FUSE waits on uninterrupted
     (request_wait_answer in fs/fuse/dev.c).
     """
     fields = _fields(_text(f"/proc/{tid}/status"))
+    return True if fields.get("State", "").startswith("\tD") else _signal_waits(fields)
+
+
+def _signal_waits(fields: dict[str, str]) -> bool | None:
     try:
-        if fields["State"].split()[0] == "D":
-            return True
         pending, shared, blocked, ignored, caught = (
             int(fields[name], 16) for name in ("SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")
         )

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,6 +65,25 @@ def test_a_caught_signal_gives_eintr(small: Path, closer: Closer) -> None:
     _wait_for(small, 1)
     process.send_signal(signal.SIGUSR1)
     assert process.wait(SOON) == errno.EINTR
+
+
+def test_a_debugger_does_not_end_it(small: Path, closer: Closer) -> None:
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("no strace: nothing here attaches to a running process")
+    process = closer()
+    _wait_for(small, 1)
+    with subprocess.Popen([strace, "-p", str(process.pid)], stderr=subprocess.PIPE) as tracer:
+        try:
+            assert tracer.stderr is not None
+            assert b"attached" in tracer.stderr.readline()
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.3)
+            process.kill()
+            assert process.wait(SOON) == -signal.SIGKILL
+            tracer.wait(SOON)
+        finally:
+            tracer.kill()
 
 
 def test_more_wait_for_their_turn_and_can_be_ended_too(small: Path, closer: Closer) -> None:
