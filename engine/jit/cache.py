@@ -23,6 +23,8 @@ _DIGEST = hashlib.sha256().digest_size
 _NEW = ".new-"
 _OURS = re.compile(rf"[0-9a-f]{{{2 * _DIGEST}}}|{re.escape(_NEW)}\w+")
 """Names that we give: keys, and files that are being written (or were, when we were killed)."""
+_room: dict[Path, int] = {}
+"""Bytes that may be stored before the directory, which other processes fill too, is looked through again."""
 
 
 def _safe(path: Path) -> bool:
@@ -94,7 +96,9 @@ def store(key: str, image: bytes) -> None:
         return
     with suppress(OSError):
         _write(where, key, image)
-        _evict(where)
+        _room[where] = _room.get(where, 0) - len(image) - _DIGEST
+        if _room[where] < 0:
+            _room[where] = min(_evict(where), LIMIT_BYTES // 16)
 
 
 def _write(where: Path, key: str, image: bytes) -> None:
@@ -108,8 +112,8 @@ def _write(where: Path, key: str, image: bytes) -> None:
             raise
 
 
-def _evict(where: Path) -> None:
-    """Remove the files that were not used for longest until the rest fits."""
+def _evict(where: Path) -> int:
+    """Remove the files that were not used for longest until the rest fits; how much more would fit."""
     found = []
     for entry in os.scandir(where):
         status = entry.stat(follow_symlinks=False)
@@ -118,7 +122,8 @@ def _evict(where: Path) -> None:
     total = sum(size for _, size, _ in found)
     for _, size, path in sorted(found):
         if total <= LIMIT_BYTES:
-            return
+            break
         with suppress(OSError):
             os.unlink(path)
         total -= size
+    return LIMIT_BYTES - total
