@@ -62,7 +62,7 @@ class Upload(File):
         self._done = done
         self._check = check
         self._answer: KernelError | None = None
-        self._used = -1
+        self._used = False
         self._open = False
         self._kept = False
 
@@ -84,16 +84,17 @@ class Upload(File):
 
     def truncate(self, size: int) -> None:
         """Cut off or fill up with zeros. Raises KernelError(EFBIG), EEXIST."""
-        if self._kept:
+        if self._used and self._answer is None:
             raise KernelError(errno.EEXIST)
         if size > MOST_BYTES:
             raise KernelError(errno.EFBIG)
+        self._used = False
         del self.content[size:]
         self.content.extend(bytes(size - len(self.content)))
 
     def write(self, offset: int, data: bytes) -> int:
         """Take bytes. Raises KernelError(EFBIG), EBUSY once the content was used."""
-        if self._used >= 0 and self._answer is None:
+        if self._used and self._answer is None:
             raise KernelError(errno.EBUSY, "already loaded")
         end = offset + len(data)
         if end > MOST_BYTES:
@@ -101,16 +102,17 @@ class Upload(File):
         if offset > len(self.content):
             self.content.extend(bytes(offset - len(self.content)))
         self.content[offset:end] = data
+        self._used = False
         return len(data)
 
     def flush(self) -> None:
-        """A descriptor is closed: use the content if it is complete and new. Raises what using it raised."""
-        if not self.content or self._used == len(self.content):
+        """A descriptor is closed: use the content if it is whole and new. Raises what using it raised."""
+        if not self.content or self._used:
             if self._answer is not None:
                 raise self._answer
             return
         self._check(self.content)
-        self._used = len(self.content)
+        self._used = True
         try:
             self._kept = self._use(bytes(self.content))
         except KernelError as answer:
@@ -123,7 +125,7 @@ class Upload(File):
         """Nobody writes any more."""
         reason = None
         try:
-            if self.content and self._used < 0:
+            if self.content and not self._used:
                 self._check(self.content)
         except KernelError as error:
             reason = error

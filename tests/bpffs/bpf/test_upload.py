@@ -65,6 +65,18 @@ def test_an_answer_is_given_again() -> None:
     assert len(taken.contents) == 1
 
 
+def test_what_is_written_after_a_refusal_is_looked_at_again() -> None:
+    taken = Taken(errno.EACCES)
+    handle = taken.upload.open(os.O_WRONLY, Caller())
+    handle.write(0, bytes(len(OBJECT)))
+    with pytest.raises(KernelError):
+        handle.close()
+    handle.write(0, OBJECT)
+    taken.fail = 0
+    handle.close()
+    assert taken.contents == [bytes(len(OBJECT)), OBJECT]
+
+
 def test_holes_are_zeros_and_order_does_not_matter() -> None:
     taken = Taken()
     handle = taken.upload.open(os.O_WRONLY, Caller())
