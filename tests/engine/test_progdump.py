@@ -34,7 +34,7 @@ def test_names_and_source_lines(machine: Machine) -> None:
     """
     spec = ProgSpec(ProgType.KPROBE, assemble(text), license="GPL", maps={7: used})
     spec.func_info = [FuncInfo(0, 1, "main"), FuncInfo(9, 2, "helper")]
-    spec.line_info = [LineInfo(0, "a.c", "\tint x = 1;", 1, 1)]
+    spec.line_info = [LineInfo(0, "a.c", "\tint x = 1;", 1, 1), LineInfo(9, "a.c", "\treturn 0;", 2, 1)]
     assert list(xlated(load_prog(machine, spec))) == [
         "main:",
         "; int x = 1;",
@@ -45,6 +45,7 @@ def test_names_and_source_lines(machine: Machine) -> None:
         "   7: (85) call pc+1#helper",
         "   8: (95) exit",
         "helper:",
+        "; return 0;",
         "   9: (b7) r0 = 0",
         "  10: (95) exit",
     ]
