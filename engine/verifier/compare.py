@@ -46,9 +46,11 @@ class _Ids:
         return True
 
     def match_scalar(self, old: int, cur: int) -> bool:
-        """The same for scalars: what was unrelated in the old state may be related in the current one."""
+        """The same for scalars, of which each without an identity has one of its own (`check_scalar_ids`):
+        two that are equal in the current state only are not covered by two unrelated ones."""
         if not old:
-            return True
+            old = self.temporary
+            self.temporary -= 1
         if not cur:
             cur = self.temporary
             self.temporary -= 1

@@ -1,5 +1,8 @@
 """Loads and stores: what an address may be used for, by the type of its register (`check_mem_access`)."""
 
+import errno
+from typing import NoReturn
+
 from engine.abi.bpf import MapCreateFlag, MapType, ProgType
 from engine.isa import Atomic, Form, Insn, Opcode
 from engine.verifier.bounds import S64_MIN
@@ -23,6 +26,7 @@ from engine.verifier.scalar import sign_extend, truncate
 from engine.verifier.scan import MAX_VAR_OFF
 from engine.verifier.stack import read_stack, write_stack
 from engine.verifier.tnum import tnum_add, tnum_str
+from engine.verifier.trace import print_line
 
 __all__ = ["check_mem", "check_ptr_off", "check_region", "do_atomic", "do_ld_abs", "do_load", "do_store"]
 
@@ -160,19 +164,28 @@ def _map_value(env: Env, reg: Reg, regno: int, off: int, size: int, write: bool,
         env.write_reg(dst, UNKNOWN_SCALAR)
 
 
+def _refuse_context(env: Env, off: int, size: int) -> NoReturn:
+    """The context has nothing there; the line of source is named on every level."""
+    message = f"invalid bpf_context access off={off} size={size}"
+    env.say(message)
+    if env.log.level:
+        print_line(env, env.insn_idx, "; ")
+    env.stop(errno.EACCES, message)
+
+
 def _context(env: Env, reg: Reg, regno: int, off: int, size: int, write: bool, dst: int) -> None:
     fixed_ok = env.spec.type == ProgType.SYSCALL
     check_ptr_off(env, reg, regno, fixed_ok)
     if env.spec.type == ProgType.TRACING:
         argument = None if write else load_argument(env, off, size)
         if argument is None:
-            env.deny(f"invalid bpf_context access off={off} size={size}")
+            _refuse_context(env, off, size)
         if dst >= 0:
             env.write_reg(dst, argument)
         return
     field = ctx_access(env.spec, off, size, write)
     if field is None:
-        env.deny(f"invalid bpf_context access off={off} size={size}")
+        _refuse_context(env, off, size)
     env.max_ctx_offset = max(env.max_ctx_offset, off + size)
     if field.native_off >= 0:
         env.ctx_rewrites[env.insn_idx] = field.native_off
