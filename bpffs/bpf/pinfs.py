@@ -7,14 +7,15 @@ from typing import TypeVar
 
 from bpffs.bpf.directory import BpfDir
 from bpffs.bpf.grammar import parse_map
+from bpffs.bpf.lineverb import LineVerb
 from bpffs.bpf.loaded import object_directory, pin_name
 from bpffs.bpf.mappin import MapPin
 from bpffs.bpf.pins import Pin
 from bpffs.bpf.progpin import ProgPin
-from bpffs.bpf.upload import Upload, check_elf_is_whole, check_line_is_whole
+from bpffs.bpf.upload import Upload
 from engine.errors import KernelError
 from engine.idr import Idr
-from engine.kernfs import Caller, Node, TextFile
+from engine.kernfs import Caller, File, Node, TextFile
 from engine.loader.load import LoadedObject, load_object
 from engine.machine import Machine
 from engine.maps import Map, create_map
@@ -41,15 +42,14 @@ class BpfFs:
         """Whether NAME.suffix can be created: an object or a map."""
         return suffix in _OBJECT_SUFFIXES or suffix == _MAP_SUFFIX
 
-    def verb(self, directory: BpfDir, stem: str, suffix: str, caller: Caller) -> Upload:
+    def verb(self, directory: BpfDir, stem: str, suffix: str, caller: Caller) -> File:
         """The file that `directory`/stem.suffix is while it is written."""
 
         name = f"{stem}.{suffix}"
         if suffix == _MAP_SUFFIX:
-            return Upload(
+            return LineVerb(
                 lambda content: self._create_map(directory, stem, content, caller),
-                lambda _: directory.finish_upload(name),
-                check_line_is_whole,
+                lambda: directory.finish_upload(name),
                 caller,
             )
 
@@ -63,13 +63,12 @@ class BpfFs:
                 self._reject(directory, stem, reason, caller)
             directory.finish_upload(name)
 
-        return Upload(load, done, check_elf_is_whole, caller)
+        return Upload(load, done, caller)
 
-    def _create_map(self, directory: BpfDir, stem: str, content: bytes, caller: Caller) -> bool:
+    def _create_map(self, directory: BpfDir, stem: str, content: bytes, caller: Caller) -> None:
         spec = parse_map(content.decode("utf-8", "surrogateescape"), stem, self)
         made = create_map(spec, self.machine)
         directory.add(stem, MapPin(made, self, uid=caller.uid, gid=caller.gid))
-        return False
 
     def _load(self, directory: BpfDir, stem: str, content: bytes, caller: Caller) -> BpfDir:
         """Load an object as `directory`/stem; a rejection leaves stem.log. Raises KernelError."""

@@ -1,6 +1,6 @@
-"""Verbs that take a whole file: `cp OBJ.bpf.o DIR/` loads an object, `echo ... > NAME.map` creates a map.
+"""The verb that takes a whole file: `cp OBJ.bpf.o DIR/` loads an object.
 
-The file is there while it is written, then its result takes its place; an object stays readable as a view
+The file is there while it is written, then its result takes its place; it stays readable as a view
 of the directory that it became, so that tools may set its mode and times. close(2) is told how it went.
 As FUSE tells of every close, also of a descriptor that was only a copy (a shell's dup2), the content is
 looked at when it is complete, once, and an answer already given is given again.
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from engine.errors import KernelError
 from engine.kernfs import Caller, File, Handle
 
-__all__ = ["MOST_BYTES", "Upload", "check_elf_is_whole", "check_line_is_whole"]
+__all__ = ["MOST_BYTES", "Upload", "check_elf_is_whole"]
 
 MOST_BYTES = 16 << 20
 """The largest object; more is EFBIG."""
@@ -34,14 +34,8 @@ def check_elf_is_whole(content: bytes | bytearray) -> None:
         raise KernelError(errno.ENOEXEC, "the file ends before its end")
 
 
-def check_line_is_whole(content: bytes | bytearray) -> None:
-    """Raises KernelError(EINVAL) for text that does not end with a newline."""
-    if not content.endswith(b"\n"):
-        raise KernelError(errno.EINVAL, "the line has no end")
-
-
 class Upload(File):
-    """A file that is being written. `use(content)` makes the result of it as soon as `check` finds it whole,
+    """A file that is being written. `use(content)` makes the result of it as soon as it is whole,
     and says whether the file stays, for reading.
 
     At the end `done(error)` is called, with the reason if the content was never whole.
@@ -53,14 +47,12 @@ class Upload(File):
         self,
         use: Callable[[bytes], bool],
         done: Callable[[KernelError | None], None],
-        check: Callable[[bytes | bytearray], None],
         caller: Caller,
     ) -> None:
         super().__init__(0o644, caller.uid, caller.gid)
         self.content = bytearray()
         self._use = use
         self._done = done
-        self._check = check
         self._answer: KernelError | None = None
         self._used = False
         self._open = False
@@ -111,7 +103,7 @@ class Upload(File):
             if self._answer is not None:
                 raise self._answer
             return
-        self._check(self.content)
+        check_elf_is_whole(self.content)
         self._used = True
         try:
             self._kept = self._use(bytes(self.content))
@@ -126,7 +118,7 @@ class Upload(File):
         reason = None
         try:
             if self.content and not self._used:
-                self._check(self.content)
+                check_elf_is_whole(self.content)
         except KernelError as error:
             reason = error
         self._done(reason)

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from bpffs.bpf.upload import MOST_BYTES, Upload, check_elf_is_whole, check_line_is_whole
+from bpffs.bpf.upload import MOST_BYTES, Upload, check_elf_is_whole
 from engine.errors import KernelError
 from engine.kernfs import Caller
 from tests.e2e.conftest import EXAMPLES
@@ -21,7 +21,7 @@ class Taken:
         self.done = 0
         self.fail = fail
         self.reason: KernelError | None = None
-        self.upload = Upload(self.use, self.finish, check_elf_is_whole, Caller())
+        self.upload = Upload(self.use, self.finish, Caller())
 
     def use(self, content: bytes) -> bool:
         self.contents.append(content)
@@ -126,10 +126,3 @@ def test_the_end_follows_from_the_section_table() -> None:
         with pytest.raises(KernelError) as raised:
             check_elf_is_whole(part)
         assert raised.value.errno == errno.ENOEXEC
-
-
-def test_a_line_ends() -> None:
-    check_line_is_whole(b"type hash\n")
-    with pytest.raises(KernelError) as raised:
-        check_line_is_whole(b"type hash")
-    assert raised.value.errno == errno.EINVAL
