@@ -94,7 +94,8 @@ def test_reserved_names(mounted: Shell) -> None:
 def test_a_wrong_line_for_a_map_is_an_error_that_the_shell_shows(mounted: Shell) -> None:
     assert in_bpf(
         mounted,
-        "echo 'type nosuch key 4' > m.map; echo $?; printf 'type hash key 4 value 8 entries 4' > m.map; ls -A",
+        "echo 'type nosuch key 4' > m.map; echo $?;"
+        " printf 'type hash key 4 value 8 entries 4' > m.map; ls -A",
     ) == ("echo: write error: Invalid argument\n1\nm\n")
 
 
