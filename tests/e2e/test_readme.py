@@ -150,5 +150,6 @@ def test_who_runs_them_does() -> None:
 
 
 def test_make_run_is_the_demonstration() -> None:
-    plan = subprocess.run(["make", "-n", "run"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    command = ["make", "--no-print-directory", "-n", "run"]
+    plan = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert plan.splitlines() == ["contrib/scripts/setup", "contrib/scripts/demo"]
