@@ -9,7 +9,7 @@ session of its own, so it is an autogroup of its own (sched(7)), which gets a CP
 group that the tracee and its neighbours are in is over; that makes a probed call ten times as slow as under
 strace. So the daemon's autogroup gets nice -20 while stops come at all, where it may have that.
 
-On a machine where nobody else runs, all this is not enough: resuming the tracee, the scheduler moves it to
+On a machine with an idle CPU, all this is not enough: resuming the tracee, the scheduler moves it to
 an idle CPU. It lets the two share a CPU when the tracer has policy SCHED_IDLE: its CPU then counts as
 idle, and the tracee goes on there at once. SCHED_IDLE is bad where others want the CPU. So the number of
 runnable threads is looked at first, and the time that a window of stops takes is compared: when
@@ -64,7 +64,7 @@ NO_FD = 0xFFFFFFFF
 _NICE_SIZE = 3
 _LINE = 64
 """Bytes of a file of /proc that are read."""
-_SPACE, _SLASH, _ZERO, _ONE = b" /01"
+_SPACE, _ZERO = b" 0"
 
 
 class Regime(IntEnum):
@@ -118,6 +118,8 @@ class Place(IntEnum):
     """The nice value that the daemon's autogroup started with, three characters of text."""
     URGENT_LOCK = St.PLACEMENT + 112
     """u32, held while URGENT changes."""
+    CPUS = St.PLACEMENT + 116
+    """u32, on how many CPUs the daemon may run."""
     HOME = St.MASKS
     """cpu_set_t of the daemon."""
     PIN = St.MASKS + MASK_SIZE
@@ -151,7 +153,7 @@ def _take_policy(st: int, policy: int) -> int:
 
 
 @native
-def _read_field(st: int, fd: int, number: int, text: int) -> int:
+def _read_field(fd: int, number: int, text: int) -> int:
     """Read `fd`, a line of fields, into `text`: address of field `number`, of an empty text without it."""
     length = c_call("pread", fd, text, _LINE - 1, 0)
     put8(text + (length if length > 0 else 0), 0)
@@ -162,22 +164,27 @@ def _read_field(st: int, fd: int, number: int, text: int) -> int:
 
 
 @native
-def _alone(st: int) -> int:
-    """Whether no other thread of the machine is runnable: the fourth field of /proc/loadavg counts them, and
-    this one."""
-    text = _read_field(st, u32(st + Place.LOAD_FD), 3, local(_LINE))
-    return u8(text) == _ONE and u8(text + 1) == _SLASH
+def _number(text: int) -> int:
+    """The decimal number that text begins with."""
+    number = 0
+    while ult(u8(text) - _ZERO, 10):
+        number = number * 10 + u8(text) - _ZERO
+        text += 1
+    return number
+
+
+@native
+def _is_quiet(st: int) -> int:
+    """Whether there is a CPU for every runnable thread of the machine: the fourth field of /proc/loadavg
+    counts them, this one among them."""
+    running = _number(_read_field(u32(st + Place.LOAD_FD), 3, local(_LINE)))
+    return running > 0 and running <= u32(st + Place.CPUS)
 
 
 @native
 def _delay(st: int) -> int:
     """How long the tracer has waited for a CPU in all its life, ns (`sched_info.run_delay`)."""
-    text = _read_field(st, u32(st + Place.DELAY_FD), 1, local(_LINE))
-    delay = 0
-    while ult(u8(text) - _ZERO, 10):
-        delay = delay * 10 + u8(text) - _ZERO
-        text += 1
-    return delay
+    return _number(_read_field(u32(st + Place.DELAY_FD), 1, local(_LINE)))
 
 
 @native
@@ -236,7 +243,7 @@ def _settle(st: int, rec: int, now: int) -> int:
     if not _bind(st, current_cpu(st, rec, now)):
         return _roam(st)
     regime = u32(st + Place.REGIME)
-    if u32(st + Place.MAY_YIELD) and now > u64(st + Place.RETRY_NS) and _alone(st):
+    if u32(st + Place.MAY_YIELD) and now > u64(st + Place.RETRY_NS) and _is_quiet(st):
         if regime == Regime.BESIDE:
             _yielding(st)
     elif regime == Regime.YIELDING:

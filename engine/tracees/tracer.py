@@ -201,6 +201,7 @@ class Tracer:
         st = self._st
         home = sum(1 << cpu for cpu in os.sched_getaffinity(0) if cpu < MASK_SIZE * 8)
         ctypes.memmove(st + Place.HOME, home.to_bytes(MASK_SIZE, "little"), MASK_SIZE)
+        poke32(st + Place.CPUS, home.bit_count())
         poke32(st + Place.LOAD_FD, _open("/proc/loadavg"))
         poke32(st + Place.DELAY_FD, _open("/proc/thread-self/schedstat"))
         autogroup, nice = _open_autogroup()

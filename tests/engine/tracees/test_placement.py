@@ -36,6 +36,7 @@ def st() -> Iterator[int]:
     home = sum(1 << cpu for cpu in os.sched_getaffinity(0)).to_bytes(MASK_SIZE, "little")
     ctypes.memmove(state + Place.HOME, home, MASK_SIZE)
     poke32(state + Place.POLICY, os.sched_getscheduler(0))
+    poke32(state + Place.CPUS, 4)
     for fd in (Place.LOAD_FD, Place.DELAY_FD, Place.AUTOGROUP_FD):
         poke32(state + fd, NO_FD)
     yield state
@@ -137,7 +138,7 @@ def placed(st: int) -> tuple[Regime, int]:
 
 
 @needs_root
-def test_alone_it_yields_beside_others_it_is_urgent(
+def test_it_yields_where_a_cpu_is_free_and_is_urgent_elsewhere(
     st: int, sleeper: int, load: Callable[[int], None], nice: Callable[[], str]
 ) -> None:
     known(st, sleeper)
@@ -152,14 +153,14 @@ def test_alone_it_yields_beside_others_it_is_urgent(
         return placed(st)
 
     def check() -> None:
-        for running in (2, 11):
+        for running in (5, 11):
             load(running)
             assert stops(3) == (Regime.BESIDE, policy)
             assert nice() == "-20"
-            load(1)
+            load(4)
             assert stops(1) == (Regime.YIELDING, os.SCHED_IDLE)
             assert nice() == "3  "
-        load(3)
+        load(5)
         assert stops(1) == (Regime.BESIDE, policy)
         assert nice() == "-20"
         assert stops(2) == (Regime.BESIDE, policy)
