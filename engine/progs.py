@@ -1,7 +1,5 @@
 """Loaded programs: verified, compiled, with a native header through which everything runs them.
 
-    header  +0 FN  +8 RUN_CNT  +16 RUN_TIME_NS  +24 MISSED  +32 ID  +36 TYPE                64 bytes
-
 Pins, descriptors, links and program arrays hold references to a `Prog`; its code and header go a grace period
 after the last (see `engine.epoch`).
 """
@@ -9,16 +7,17 @@ after the last (see `engine.epoch`).
 import hashlib
 import weakref
 from collections.abc import Callable, Sequence
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from engine.abi.bpf import ProgType
+from engine.abi.bpf import MapType, ProgType
 from engine.env import Ctl, Env, peek64, poke32, poke64
 from engine.helpers import HELPERS
 from engine.interruption import check
 from engine.isa import LD_IMM64, Insn, PseudoSrc, encode
 from engine.jit.lang import atomic_add64, c_call, call, local, native, put64, u64
+from engine.maps.owner import ProgHolder
 from engine.memory import Heap
+from engine.proghdr import PROG_HDR_SIZE, ProgHdr
 from engine.progspec import ProgSpec
 from engine.verifier import Verified, verify
 
@@ -28,23 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PROG_HDR_SIZE", "Prog", "ProgHdr", "load_prog", "prog_tag", "run_prog"]
 
-PROG_HDR_SIZE = 64
+_ASKED = (MapType.PROG_ARRAY, MapType.DEVMAP, MapType.CPUMAP)
 _CLOCK_MONOTONIC = 1
 _NS_PER_S = 1_000_000_000
-
-
-class ProgHdr(IntEnum):
-    """Offsets in a program's header."""
-
-    FN = 0
-    """u64, fn(ctx, env) -> r0."""
-    RUN_CNT = 8
-    RUN_TIME_NS = 16
-    """u64, nanoseconds in the program, counted while `Ctl.STATS_ENABLED`."""
-    MISSED = 24
-    """u64, runs that did not happen because one was under way."""
-    ID = 32
-    TYPE = 36
 
 
 @native
@@ -182,10 +167,14 @@ def load_prog(
 ) -> Prog:
     """Verify, compile and register a program. Raises VerifierError (with the log) and KernelError.
 
+    EINVAL where one of its maps holds programs of another kind (`bpf_check_tail_call`).
     EAGAIN if it is interrupted (`engine.interruption`) before it is compiled.
     """
     from engine.jit.bpf import compile_bpf
 
     verified = verify(spec, log_level=log_level, every_path=every_path)
     check()
+    for used in verified.used_maps:
+        if isinstance(used, ProgHolder) and used.type in _ASKED:
+            used.check_owner(spec)
     return Prog(machine, spec, verified, compile_bpf(verified, HELPERS), uid)

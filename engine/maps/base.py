@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from engine.abi.bpf import MapType, UpdateFlag
+from engine.abi.bpf import MapCreateFlag, MapType, UpdateFlag
 from engine.env import peek32, poke32, poke64
 from engine.errors import KernelError
 from engine.jit.lang import Native, compile_native
@@ -18,6 +18,8 @@ from engine.memory import Region
 __all__ = ["BATCH_BYTES", "Batch", "Buffer", "Map", "address_of_buffer", "check_result", "to_buffer"]
 
 _LOCK = int(UpdateFlag.F_LOCK)
+_OF_DESCRIPTOR = MapCreateFlag.RDONLY | MapCreateFlag.WRONLY
+"""Flags of the descriptor that a map is created with, not of the map (`bpf_map_flags_retain_permanent`)."""
 Buffer = ctypes.Array[ctypes.c_char]
 Batch = tuple[int, list[tuple[bytes, bytes]]]
 """Where to go on, and elements."""
@@ -71,7 +73,7 @@ class Map:
         self.key_size = spec.key_size
         self.value_size = spec.value_size
         self.max_entries = spec.max_entries
-        self.flags = spec.flags
+        self.flags = spec.flags & ~int(_OF_DESCRIPTOR)
         self.name = spec.name
         self.map_extra = spec.map_extra
         self.btf: Any = spec.btf

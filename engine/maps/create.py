@@ -6,15 +6,18 @@ from engine.abi.bpf import MapType
 from engine.maps.array import ArrayMap, PercpuArrayMap
 from engine.maps.base import Map
 from engine.maps.bloom import BloomFilterMap
+from engine.maps.devmap_hash import DevHashMap
 from engine.maps.hash import HashMap, LruHashMap, LruPercpuHashMap, PercpuHashMap
 from engine.maps.hash_of_maps import HashOfMaps
 from engine.maps.lpm import LpmTrieMap
 from engine.maps.objects import ArrayOfMaps, CgroupArrayMap, PerfEventArrayMap, ProgArrayMap
 from engine.maps.queue import QueueMap, StackMap
+from engine.maps.redirect import CpuMap, DevMap
 from engine.maps.ring import RingMap
 from engine.maps.spec import MapHost, MapSpec, check_common, refuse_unless
 from engine.maps.stack_trace import StackTraceMap
 from engine.maps.task_storage import TaskStorageMap
+from engine.maps.xskmap import XskMap
 
 if TYPE_CHECKING:
     from engine.machine import Machine
@@ -35,6 +38,10 @@ FAMILIES: dict[MapType, type[Map]] = {
     MapType.CGROUP_ARRAY: CgroupArrayMap,
     MapType.ARRAY_OF_MAPS: ArrayOfMaps,
     MapType.HASH_OF_MAPS: HashOfMaps,
+    MapType.DEVMAP: DevMap,
+    MapType.CPUMAP: CpuMap,
+    MapType.XSKMAP: XskMap,
+    MapType.DEVMAP_HASH: DevHashMap,
     MapType.RINGBUF: RingMap,
     MapType.BLOOM_FILTER: BloomFilterMap,
     MapType.TASK_STORAGE: TaskStorageMap,

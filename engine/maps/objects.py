@@ -20,6 +20,7 @@ from engine.maps.base import BATCH_BYTES, Batch, Map
 from engine.maps.cgroup import Cgroup
 from engine.maps.header import ENOTSUPP, MapHdr, MapOps
 from engine.maps.meta import check_inner, same_meta
+from engine.maps.owner import ProgHolder
 from engine.maps.spec import MapSpec, refuse_unless
 from engine.memory import Region
 
@@ -147,10 +148,8 @@ class ObjectArray(Map):
         slot_swap(self.region.address + index * 8, header)
 
 
-class ProgArrayMap(ObjectArray):
-    """Programs to tail-call. All are of one type, that of the first (`bpf_prog_map_compatible`)."""
-
-    owner_type: int | None = None
+class ProgArrayMap(ObjectArray, ProgHolder):
+    """Programs to tail-call."""
 
     def accept(self, item: object) -> HasHeader:
         """See `ObjectArray.accept`."""
@@ -158,14 +157,8 @@ class ProgArrayMap(ObjectArray):
 
         if not isinstance(item, Prog):
             raise KernelError(errno.EINVAL, "not a program")
-        self.check_owner(item.type)
+        self.check_owner(item.spec)
         return item
-
-    def check_owner(self, prog_type: int) -> None:
-        """From now on take programs of that type only; asked for programs that use the map, too. EINVAL."""
-        if self.owner_type is None:
-            self.owner_type = prog_type
-        refuse_unless(self.owner_type == prog_type, "programs of different types")
 
 
 class PerfEventArrayMap(ObjectArray):

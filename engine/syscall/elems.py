@@ -11,8 +11,11 @@ from engine.errors import KernelError
 from engine.machine import Machine
 from engine.maps import Map
 from engine.maps.bloom import BloomFilterMap
+from engine.maps.devmap_hash import DevHashMap
 from engine.maps.hash_of_maps import HashOfMaps
 from engine.maps.objects import ObjectArray
+from engine.maps.redirect import RedirectArray
+from engine.maps.xskmap import XskMap
 from engine.syscall.attr import Attr
 from engine.syscall.caller import BpfCaller
 from engine.syscall.mapcmds import get_map
@@ -82,6 +85,8 @@ def put_elem(caller: BpfCaller, used: Map, key: bytes, value: bytes, flags: int)
             used.refuse_update(key, flags)
         item = caller.fds.get(struct.unpack("<i", value)[0]).object
         used.update_object(key, item, flags)
+    elif isinstance(used, RedirectArray | DevHashMap | XskMap):
+        used.put(key, value, flags, lambda fd: caller.fds.get(fd).object)
     elif used.type in _PUSHED:
         used.push(value, flags)
     else:

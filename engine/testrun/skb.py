@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from engine.abi.bpf import ProgType
 from engine.abi.ctx import SkBuff
 from engine.memory import PAGE_SIZE, Region
+from engine.netdevs import LOOPBACK_IFINDEX
 from engine.progs import Prog
 from engine.testrun.request import ETH_HLEN, RunRequest, RunResult, read_ctx, refuse
 from engine.testrun.runner import run
@@ -25,7 +26,6 @@ _DATA = 1024
 _ROOM = PAGE_SIZE - 64 - 320
 """What struct skb_shared_info and the room in front leave of a page."""
 _L2 = frozenset({ProgType.SCHED_CLS, ProgType.SCHED_ACT})
-_LOOPBACK = 1
 _MAX_WIRE_LEN, _MAX_SEGS = 65536, 65535
 _NETWORK_HEADERS = {0x0800: 20, 0x86DD: 40}
 """Least size of what follows an Ethernet header of this type."""
@@ -87,7 +87,7 @@ def run_skb(machine: "Machine", prog: Prog, asked: RunRequest) -> RunResult:
     packet = asked.data.read(0, size)
     given = read_ctx(asked, SkBuff.SIZE)
     if given is not None:
-        refuse(_u32(given, SkBuff.IFINDEX) > _LOOPBACK, "no such device", errno.ENODEV)
+        refuse(_u32(given, SkBuff.IFINDEX) > LOOPBACK_IFINDEX, "no such device", errno.ENODEV)
     protocol = _protocol(packet)
     refuse(size - ETH_HLEN < _NETWORK_HEADERS.get(protocol, 0), "no room for the network header")
     skip = 0 if prog.type in _L2 else ETH_HLEN
@@ -103,7 +103,7 @@ def run_skb(machine: "Machine", prog: Prog, asked: RunRequest) -> RunResult:
             struct.pack_into("<I", view, SkBuff.WIRE_LEN, wire)
         struct.pack_into("<II", view, SkBuff.LEN, size - skip, _packet_type(packet[:6]))
         struct.pack_into(">H", view, SkBuff.PROTOCOL, protocol)
-        struct.pack_into("<I", view, SkBuff.IFINDEX, _LOOPBACK)
+        struct.pack_into("<I", view, SkBuff.IFINDEX, LOOPBACK_IFINDEX)
         start = memory.address + _DATA
         struct.pack_into("<QQQ", view, SkBuff.NATIVE_DATA, start + skip, start + size, start + skip)
         retval, duration = run(machine, prog, asked, memory.address)

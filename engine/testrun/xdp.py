@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from engine.abi.bpf import AttachType
 from engine.abi.ctx import XdpMd
 from engine.memory import PAGE_SIZE, Region
+from engine.netdevs import LOOPBACK_IFINDEX
 from engine.progs import Prog
 from engine.testrun.request import ETH_HLEN, RunRequest, RunResult, read_ctx, refuse
 from engine.testrun.runner import run
@@ -28,7 +29,6 @@ _FRAME = 40
 """What struct xdp_frame takes of the room in front of the packet."""
 _MAX_META = _HEADROOM - _FRAME
 _MAX_FRAGS = 17
-_LOOPBACK = 1
 _NOT_HERE = (AttachType.XDP_DEVMAP, AttachType.XDP_CPUMAP)
 
 
@@ -44,7 +44,7 @@ def _check_device(ctx: bytes) -> None:
     """`xdp_convert_md_to_buff`: the only device is the loopback, of one queue. EINVAL, ENODEV."""
     device, queue, egress = struct.unpack_from("<III", ctx, XdpMd.INGRESS_IFINDEX)
     refuse(egress or (queue and not device), "a field of the context cannot be set")
-    refuse(device > _LOOPBACK, "no such device", errno.ENODEV)
+    refuse(device > LOOPBACK_IFINDEX, "no such device", errno.ENODEV)
     refuse(queue, "no such queue")
 
 
@@ -77,7 +77,7 @@ def run_xdp(machine: "Machine", prog: Prog, asked: RunRequest) -> RunResult:
     try:
         start = memory.address + _DATA
         memory.view[_DATA : _DATA + size] = first + rest
-        struct.pack_into("<I", memory.view, XdpMd.INGRESS_IFINDEX, _LOOPBACK)
+        struct.pack_into("<I", memory.view, XdpMd.INGRESS_IFINDEX, LOOPBACK_IFINDEX)
         bottom = start + meta - _HEADROOM
         ends = (start + size, bottom + _FRAME, bottom + PAGE_SIZE - _SHARED_INFO)
         struct.pack_into(

@@ -1,5 +1,6 @@
 """Walking a conditional jump: is it decided, and what does each way teach (`check_cond_jmp_op`)."""
 
+from engine.abi.bpf import MapType
 from engine.isa import Insn, Jmp, Opcode
 from engine.verifier.bounds import const_bounds
 from engine.verifier.env import Env, push_branch
@@ -154,4 +155,7 @@ def _settled(reg: Reg, is_null: bool) -> Reg:
         new.map = new.map.inner
         new.id = 0
         new.b = const_bounds(0)
+    elif new.type == RegType.MAP_VALUE and new.map is not None and new.map.type == MapType.XSKMAP:
+        new.type = RegType.XDP_SOCK
+        new.map = None
     return new

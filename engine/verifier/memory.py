@@ -39,9 +39,14 @@ _PTR_CLASS: dict[int, PtrClass] = {
     RegType.PACKET: PtrClass.PACKET,
     RegType.PACKET_META: PtrClass.PACKET,
     RegType.BTF: PtrClass.BTF,
+    RegType.XDP_SOCK: PtrClass.XDP_SOCK,
 }
+_ALONE = frozenset({PtrClass.CTX, PtrClass.BTF, PtrClass.XDP_SOCK})
+_NOT_ATOMIC = frozenset({RegType.CTX, RegType.PACKET, RegType.PACKET_META, RegType.BTF, RegType.XDP_SOCK})
 _LD_ABS_TYPES = frozenset({ProgType.SOCKET_FILTER, ProgType.SCHED_CLS, ProgType.SCHED_ACT})
 _CONST_SIZES = (1, 2, 4, 8)
+_XDP_SOCK_SIZE = 4
+"""struct bpf_xdp_sock: the number of a queue."""
 
 
 def _check_alignment(env: Env, reg: Reg, off: int, size: int, strict: bool) -> None:
@@ -247,6 +252,13 @@ def check_mem(
         found = load_member(env, reg, regno, off, size)
         if value >= 0:
             env.write_reg(value, found)
+    elif kind == RegType.XDP_SOCK:
+        if write:
+            env.deny(f"R{regno} cannot write into {reg.name}")
+        if off or size != _XDP_SOCK_SIZE:
+            env.deny(f"R{regno} invalid {reg.name} access off={off} size={size}")
+        if value >= 0:
+            env.write_reg(value, UNKNOWN_SCALAR)
     else:
         env.deny(f"R{regno} invalid mem access '{reg.name}'")
     _note_class(env, kind)
@@ -260,7 +272,7 @@ def _note_class(env: Env, kind: int) -> None:
         return
     if not aux.ptr:
         aux.ptr = found
-    elif PtrClass.CTX in (aux.ptr, found) or PtrClass.BTF in (aux.ptr, found):
+    elif not {aux.ptr, found}.isdisjoint(_ALONE):
         env.invalid("same insn cannot be used with different pointers")
 
 
@@ -339,7 +351,7 @@ def do_atomic(env: Env, insn: Insn, row: Opcode) -> None:
 
 def _check_atomic_target(env: Env, regno: int) -> None:
     reg = env.regs[regno]
-    if reg.type in (RegType.CTX, RegType.PACKET, RegType.PACKET_META) or (reg.type == RegType.BTF):
+    if reg.type in _NOT_ATOMIC:
         env.deny(f"BPF_ATOMIC loads from R{regno} {reg.name} is not allowed")
 
 
@@ -348,7 +360,7 @@ def _atomic_rmw(env: Env, insn: Insn, row: Opcode) -> None:
     target = env.read_reg(insn.dst)
     if insn.imm == Atomic.CMPXCHG:
         env.read_reg(0)
-    if target.type in (RegType.CTX, RegType.PACKET, RegType.PACKET_META, RegType.BTF):
+    if target.type in _NOT_ATOMIC:
         env.deny(f"BPF_ATOMIC stores into R{insn.dst} {target.name} is not allowed")
     loaded = -1
     if insn.imm & Atomic.FETCH:

@@ -10,7 +10,7 @@ from engine.verifier.tnum import tnum_add, tnum_sub
 __all__ = ["pointer_alu"]
 
 _S32 = range(-(1 << 31), 1 << 31)
-_FIXED = (RegType.MAP_PTR, RegType.PACKET_END, RegType.FUNC, RegType.DYNPTR)
+_FIXED = (RegType.MAP_PTR, RegType.PACKET_END, RegType.FUNC, RegType.DYNPTR, RegType.XDP_SOCK)
 _FULL32 = (-(1 << 31), (1 << 31) - 1, 0, (1 << 32) - 1)
 
 

@@ -58,6 +58,7 @@ class RegType(IntEnum):
     BTF = 11
     FUNC = 12
     DYNPTR = 13
+    XDP_SOCK = 14
 
 
 MAYBE_NULL = 1 << 8
@@ -83,6 +84,7 @@ _NAMES = {
     RegType.BTF: "ptr_",
     RegType.FUNC: "func",
     RegType.DYNPTR: "dynptr_ptr",
+    RegType.XDP_SOCK: "xdp_sock",
 }
 
 

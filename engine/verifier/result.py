@@ -38,6 +38,7 @@ class PtrClass(IntEnum):
     PACKET = 6
     BTF = 7
     """A modelled kernel object: the address may be wild, a load that faults gives 0."""
+    XDP_SOCK = 8
 
 
 @dataclass(slots=True)

@@ -1,10 +1,13 @@
 """A map as far as the verifier looks at one: sizes, flags, constant content."""
 
-from engine.abi.bpf import MapType
+from engine.abi.bpf import MapCreateFlag, MapType
 from engine.btf import Btf
 from engine.memory import WINDOW_BASE
 
 __all__ = ["FakeMap"]
+
+_FOR_READING = (MapType.DEVMAP, MapType.DEVMAP_HASH)
+"""Maps that Linux lets programs read only, whatever they were created with."""
 
 
 class FakeMap:
@@ -30,7 +33,8 @@ class FakeMap:
         self.key_size = key_size
         self.value_size = value_size
         self.max_entries = max_entries
-        self.flags = flags
+        self.asked_flags = flags
+        self.flags = flags | (MapCreateFlag.RDONLY_PROG if type in _FOR_READING else 0)
         self.name = name
         self.id = 0
         self.address = WINDOW_BASE

@@ -25,6 +25,10 @@ _SHAPES = (
     (MapType.PROG_ARRAY, 4, 4, 4, 0),
     (MapType.QUEUE, 0, 8, 8, 0),
     (MapType.STACK_TRACE, 4, 160, 8, 0),
+    (MapType.DEVMAP, 4, 8, 4, 0),
+    (MapType.DEVMAP_HASH, 4, 4, 4, 0),
+    (MapType.CPUMAP, 4, 4, 2, 0),
+    (MapType.XSKMAP, 4, 4, 4, 0),
     (MapType.ARRAY, 4, 64, 1, MapCreateFlag.RDONLY_PROG),
 )
 _CONTENT = b"%d %s\0".ljust(64, b"\0")

@@ -108,7 +108,13 @@ def _kernel_map(definition: MapDef, fake: FakeMap, btf_fd: int) -> int:
     if special_fields(fake):
         typed = (btf_fd, definition.btf_key_type_id, definition.btf_value_type_id)
     fd = create_map(
-        fake.type, fake.key_size, fake.value_size, fake.max_entries, fake.flags, inner_fd=inner, btf=typed
+        fake.type,
+        fake.key_size,
+        fake.value_size,
+        fake.max_entries,
+        fake.asked_flags,
+        inner_fd=inner,
+        btf=typed,
     )
     if inner > 0:
         os.close(inner)

@@ -32,6 +32,7 @@ _SPECS = {
             MapType.CGROUP_ARRAY,
             MapType.ARRAY_OF_MAPS,
             MapType.HASH_OF_MAPS,
+            MapType.XSKMAP,
         ),
         (4, 4, 10, 0),
     ),
@@ -113,7 +114,7 @@ def test_memory_stays_while_a_runner_may_hold_it(machine: Machine) -> None:
     assert region.closed
 
 
-@pytest.mark.parametrize("kind", [MapType.CPUMAP, MapType.DEVMAP, MapType.SOCKMAP, MapType.UNSPEC])
+@pytest.mark.parametrize("kind", [MapType.SOCKMAP, MapType.SK_STORAGE, MapType.UNSPEC])
 def test_types_that_the_engine_has_not(machine: Machine, kind: MapType) -> None:
     with pytest.raises(KernelError, match="EINVAL"):
         create_map(MapSpec(kind, 4, 4, 10), machine)

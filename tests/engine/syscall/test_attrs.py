@@ -35,6 +35,10 @@ _SHAPES = {
     MapType.CGROUP_ARRAY: (4, 4, 3, 0),
     MapType.ARRAY_OF_MAPS: (4, 4, 3, 0),
     MapType.HASH_OF_MAPS: (4, 4, 3, 0),
+    MapType.DEVMAP: (4, 4, 3, 0),
+    MapType.DEVMAP_HASH: (4, 4, 3, 0),
+    MapType.CPUMAP: (4, 4, 3, 0),
+    MapType.XSKMAP: (4, 4, 3, 0),
 }
 _ELEM_ATTRS = {
     Cmd.MAP_LOOKUP_ELEM: 32,

@@ -161,7 +161,7 @@ def test_begin_and_end_run_as_raw_tracepoints(client: Client) -> None:
     assert struct.unpack("<Q", value) == (42,)
 
 
-@pytest.mark.parametrize("kind", [MapType.CPUMAP, MapType.DEVMAP])
+@pytest.mark.parametrize("kind", [MapType.SOCKMAP, MapType.SK_STORAGE])
 def test_maps_that_are_not_there_are_a_clean_error(client: Client, kind: MapType) -> None:
     assert client.map(kind) == -errno.EINVAL
 
