@@ -1,6 +1,7 @@
 """`bpffs run`: a command that is attached before its first instruction, with its own exit status.
 
-The child waits before exec until its process id was written to M/procs. It stays in our process group, so the
+The child waits before exec until its process id was written to M/procs, and between that and exec makes no
+system call: what is observed begins with execve(2), as under strace. It stays in our process group, so the
 terminal's signals and job control reach it as if it had been started directly; we pass on what was
 sent to us alone, stop when it stops, and end as it ends.
 """
@@ -11,6 +12,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Iterable
 
 from bpffs.failure import Failure
@@ -21,26 +23,57 @@ _PR_SET_PTRACER = 0x59616D61
 _SI_USER_CODES = (0, -1, -6)
 """si_code of kill(2), sigqueue(3), tgkill(2): somebody meant us, not our terminal's whole process group."""
 
+_PATIENCE = 1.0
+"""Seconds to wait until the child sleeps; it is attached then all the same."""
+_MOMENT = 0.0005
+
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 
 _UNTOUCHED = {signal.SIGKILL, signal.SIGSTOP, signal.SIGTTIN, signal.SIGTTOU}
 
 
-def _exec(go: int, arguments: list[str], tracer: int, mask: Iterable[int], ignores_children: bool) -> int:
+def _program(name: str) -> str:
+    """Where execvp(3) would find the program; `name` itself if nowhere."""
+    if os.sep not in name:
+        for directory in os.get_exec_path():
+            path = os.path.join(directory, name)
+            if os.path.isfile(path) and os.access(path, os.X_OK):
+                return path
+    return name
+
+
+def _exec(
+    ready: int, go: int, arguments: list[str], tracer: int, mask: Iterable[int], ignores_children: bool
+) -> int:
     """In the child: wait for the go, then become the command. Returns an exit status if it cannot."""
     ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(tracer), 0, 0, 0)
-    if os.read(go, 1) != b"1":
-        return 1
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     if ignores_children:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    program = _program(arguments[0])
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    os.write(ready, b"1")
+    if os.read(go, 1) != b"1":
+        return 1
     try:
-        os.execvp(arguments[0], arguments)
+        if program == arguments[0]:
+            os.execvp(program, arguments)
+        os.execv(program, arguments)
     except OSError as error:
         print(f"bpffs: {arguments[0]}: {error.strerror}", file=sys.stderr, flush=True)
         return NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE
+
+
+def _await(child: int, ready: int) -> None:
+    """Until the child waits for its go: it is ready, and has gone to sleep since."""
+    os.read(ready, 1)
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        with open(f"/proc/{child}/stat", encoding="utf-8", errors="replace") as file:
+            if file.read().rpartition(")")[2].split()[0] != "R":
+                return
+        time.sleep(_MOMENT)
 
 
 def _attach(mount: str, pid: int) -> None:
@@ -65,21 +98,26 @@ def run(mount: str, arguments: list[str], tracer: int) -> int:
     # Who ignores SIGCHLD, and that is inherited, does not learn how children end.
     ignores_children = signal.signal(signal.SIGCHLD, signal.SIG_DFL) == signal.SIG_IGN
     go, release = os.pipe()
+    waiting, ready = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(release)
+        os.close(waiting)
         status = 1
         try:
-            status = _exec(go, arguments, tracer, mask, ignores_children)
+            status = _exec(ready, go, arguments, tracer, mask, ignores_children)
         finally:
             os._exit(status)
     os.close(go)
+    os.close(ready)
     try:
+        _await(child, waiting)
         _attach(mount, child)
     except Failure:
         os.close(release)
         os.waitpid(child, 0)
         raise
+    os.close(waiting)
     os.write(release, b"1")
     os.close(release)
     return _follow(child, everything)
