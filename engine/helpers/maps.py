@@ -26,6 +26,7 @@ _EINVAL = -22
         "bpf_map_lookup_elem",
         Ret.PTR_TO_MAP_VALUE_OR_NULL,
         (Arg.CONST_MAP_PTR, Arg.PTR_TO_MAP_KEY),
+        pkt_access=True,
     )
 )
 @native(inline=True)
@@ -40,6 +41,7 @@ def map_lookup_elem(env: int, map: int, key: int) -> int:
         "bpf_map_update_elem",
         Ret.INTEGER,
         (Arg.CONST_MAP_PTR, Arg.PTR_TO_MAP_KEY, Arg.PTR_TO_MAP_VALUE, Arg.ANYTHING),
+        pkt_access=True,
     )
 )
 @native(inline=True)
@@ -54,6 +56,7 @@ def map_update_elem(env: int, map: int, key: int, value: int, flags: int) -> int
         "bpf_map_delete_elem",
         Ret.INTEGER,
         (Arg.CONST_MAP_PTR, Arg.PTR_TO_MAP_KEY),
+        pkt_access=True,
     )
 )
 @native(inline=True)
@@ -68,6 +71,7 @@ def map_delete_elem(env: int, map: int, key: int) -> int:
         "bpf_map_push_elem",
         Ret.INTEGER,
         (Arg.CONST_MAP_PTR, Arg.PTR_TO_MAP_VALUE, Arg.ANYTHING),
+        pkt_access=True,
     )
 )
 @native(inline=True)
@@ -110,6 +114,7 @@ def map_peek_elem(env: int, map: int, value: int) -> int:
         "bpf_map_lookup_percpu_elem",
         Ret.PTR_TO_MAP_VALUE_OR_NULL,
         (Arg.CONST_MAP_PTR, Arg.PTR_TO_MAP_KEY, Arg.ANYTHING),
+        pkt_access=True,
     )
 )
 @native(inline=True)

@@ -1,6 +1,6 @@
 """The probe_read family (kernel/trace/bpf_trace.c): what cannot be read becomes zeros and an error."""
 
-from engine.abi.bpf import FuncId
+from engine.abi.bpf import FuncId, ProgType
 from engine.helpers.access import (
     TASK_SIZE,
     host_of,
@@ -25,6 +25,8 @@ __all__ = [
 ]
 
 _ARGS = (Arg.UNINIT_MEM, Arg.CONST_SIZE_OR_ZERO, Arg.ANYTHING)
+_LEGACY = TRACING | {ProgType.SYSCALL}
+"""Types that may call the helpers which guess what an address is of."""
 
 
 @native
@@ -69,7 +71,7 @@ def probe_read_kernel_str(env: int, to: int, size: int, address: int) -> int:
     return _or_zeros(to, size, read_kernel_string(env, to, address, size))
 
 
-@helper(Proto(FuncId.probe_read, "bpf_probe_read", Ret.INTEGER, _ARGS, gpl_only=True, progs=TRACING))
+@helper(Proto(FuncId.probe_read, "bpf_probe_read", Ret.INTEGER, _ARGS, gpl_only=True, progs=_LEGACY))
 @native
 def probe_read(env: int, to: int, size: int, address: int) -> int:
     """Copy user or kernel memory, whichever the address is of. -EFAULT."""
@@ -78,7 +80,7 @@ def probe_read(env: int, to: int, size: int, address: int) -> int:
     return probe_read_kernel(env, to, size, address)
 
 
-@helper(Proto(FuncId.probe_read_str, "bpf_probe_read_str", Ret.INTEGER, _ARGS, gpl_only=True, progs=TRACING))
+@helper(Proto(FuncId.probe_read_str, "bpf_probe_read_str", Ret.INTEGER, _ARGS, gpl_only=True, progs=_LEGACY))
 @native
 def probe_read_str(env: int, to: int, size: int, address: int) -> int:
     """Copy a string of user or kernel memory, whichever the address is of. -EFAULT."""

@@ -191,6 +191,7 @@ def _partial(data: int, size: int, seed: int) -> int:
             Arg.ANYTHING,
         ),
         progs=_TC | _LWT | _XDP,
+        pkt_access=True,
     )
 )
 @native

@@ -23,6 +23,8 @@ class Arg(Enum):
     PTR_TO_MEM = auto()
     PTR_TO_MEM_OR_NULL = auto()
     UNINIT_MEM = auto()
+    WRITTEN_MEM = auto()
+    """PTR_TO_MEM that the helper reads and writes (MEM_WRITE)."""
     CONST_SIZE = auto()
     CONST_SIZE_OR_ZERO = auto()
     CONST_ALLOC_SIZE_OR_ZERO = auto()
@@ -63,6 +65,7 @@ class Proto:
 
     `progs` is the set of program types that may call it; None means all of them.
     `attach` narrows TRACING programs to those that are attached so.
+    `pkt_access`: a pointer to packet data may be passed for memory, a key or a value.
     `btf_id` names the struct that a PTR_TO_BTF_ID argument or result points to.
     """
 
@@ -74,3 +77,4 @@ class Proto:
     progs: frozenset[ProgType] | None = None
     btf_id: str | None = None
     attach: frozenset[AttachType] | None = None
+    pkt_access: bool = False

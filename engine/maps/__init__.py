@@ -5,8 +5,8 @@ Helpers call those functions, generated code inlines them with the map's shape a
 (`base.Map`) calls them with the same addresses: there is no second implementation.
 
 `spec` says what a map is before it exists, `create` has one row per map type, `owner` says which programs may
-meet in one. `array_ops`, `htab*`, `lru`, `pool`, `bucket`, `keys`, `values` are native; the classes beside them
-do what only bpf(2) can.
+meet in one. `array_ops`, `htab*`, `lru`, `pool`, `bucket`, `keys`, `values` are native; the classes beside
+them do what only bpf(2) can.
 
 Locks: a bucket's lock, then a spin lock in a value. They are held for a few instructions, never while
 calling out. Readers take none: what they find stays mapped until the map's grace period has ended.

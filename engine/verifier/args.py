@@ -50,7 +50,7 @@ _TYPES: dict[Arg, tuple[tuple[int, int], ...]] = {
         ),
     ),
     **dict.fromkeys(
-        (Arg.PTR_TO_MEM, Arg.PTR_TO_MEM_OR_NULL, Arg.UNINIT_MEM),
+        (Arg.PTR_TO_MEM, Arg.PTR_TO_MEM_OR_NULL, Arg.UNINIT_MEM, Arg.WRITTEN_MEM),
         (
             *((int(t), 0) for t in _MAP_MEM),
             (int(RegType.MEM), 0),
@@ -93,6 +93,7 @@ def check_arg(env: Env, proto: Proto, position: int, meta: CallMeta) -> None:
     null = arg in _NULLABLE and _is_null(reg)
     if not null:
         _check_type(env, reg, regno, arg)
+        _check_packet(env, reg, proto)
         _check_off(env, reg, regno, arg)
     if arg is Arg.ALLOC_MEM_RELEASE and not reg.ref:
         env.invalid(f"R{regno} must be referenced when passed to release function")
@@ -118,7 +119,7 @@ def _check_kind(env: Env, proto: Proto, position: int, reg: Reg, meta: CallMeta)
             env.deny("invalid map_ptr to access map->value")
         meta.uninit = arg is Arg.UNINIT_MAP_VALUE
         check_memory(env, regno, meta.map.value_size, meta.uninit, False, meta)
-    elif arg in (Arg.PTR_TO_MEM, Arg.PTR_TO_MEM_OR_NULL, Arg.UNINIT_MEM):
+    elif arg in (Arg.PTR_TO_MEM, Arg.PTR_TO_MEM_OR_NULL, Arg.UNINIT_MEM, Arg.WRITTEN_MEM):
         meta.uninit = arg is Arg.UNINIT_MEM
     elif arg in _SIZES:
         _check_size(env, proto, position, reg, meta)
@@ -152,7 +153,13 @@ def _check_type(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
         elif arg is Arg.PTR_TO_SPIN_LOCK:
             names += ", ptr_"
         env.deny(f"R{regno} type={reg.name} expected={names}")
-    if reg.type in (RegType.PACKET, RegType.PACKET_META) and env.spec.type not in _PACKET_READERS:
+
+
+def _check_packet(env: Env, reg: Reg, proto: Proto) -> None:
+    """Packet data are for helpers that say so, in programs that may read packets
+    (`may_access_direct_pkt_data`)."""
+    reads = proto.pkt_access and env.spec.type in _PACKET_READERS
+    if reg.type in (RegType.PACKET, RegType.PACKET_META) and not reads:
         env.deny("helper access to the packet is not allowed")
 
 
@@ -175,8 +182,9 @@ def _check_size(env: Env, proto: Proto, position: int, reg: Reg, meta: CallMeta)
         env.deny(f"R{regno} invalid zero-sized read: u64=[{b.umin},{b.umax}]")
     if b.umax >= MAX_VAR_OFF:
         env.deny(f"R{regno} unbounded memory access, use 'var &= const' or 'if (var < const)'")
-    writes = proto.args[position - 1] is Arg.UNINIT_MEM
-    meta.uninit = writes and not b.m
+    arg = proto.args[position - 1]
+    writes = arg in (Arg.UNINIT_MEM, Arg.WRITTEN_MEM)
+    meta.uninit = arg is Arg.UNINIT_MEM and not b.m
     check_memory(env, regno - 1, b.umax, writes, zero_ok, meta)
     mark_chain_precision(env, regno)
 

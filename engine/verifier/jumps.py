@@ -28,6 +28,7 @@ def _pointer_taken(op: int, a: Reg, b: Reg, is32: bool) -> int:
     mask = M32 if is32 else M64
     if b.type != SCALAR or b.b.m & mask:
         a, b, op = b, a, FLIP[op]
+    # Linux decides the 32-bit comparisons too, but the low half of an address that is not null may be zero.
     if is32 or b.type != SCALAR or b.b.m & mask or a.flags & MAYBE_NULL or a.type not in _NEVER_NULL:
         return -1
     if b.b.v & mask:

@@ -3,7 +3,7 @@
 from engine.abi.bpf import FuncId, MapType
 from engine.verifier.env import Env
 
-__all__ = ["check_map_func"]
+__all__ = ["check_map_func", "maps_for"]
 
 _M, _F = MapType, FuncId
 _ONLY: dict[MapType, frozenset[FuncId]] = {
@@ -67,6 +67,11 @@ _NEEDS: dict[FuncId, frozenset[MapType]] = {
     _F.for_each_map_elem: _EACH,
     _F.user_ringbuf_drain: frozenset({_M.USER_RINGBUF}),
 }
+
+
+def maps_for(helper: FuncId) -> frozenset[MapType] | None:
+    """Types of maps that a helper is for; None where it leaves that to the map."""
+    return _NEEDS.get(helper)
 
 
 def check_map_func(env: Env, kind: MapType | None, number: int) -> None:

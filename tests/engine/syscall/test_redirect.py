@@ -3,8 +3,10 @@
 import errno
 import itertools
 import random
+import socket
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -262,3 +264,29 @@ def test_maps_take_programs_like_the_first_that_used_them(sides: Sides, kind: Ma
         assert min(fds[0], 0) == min(fds[1], 0), (prog, flags)
         results.append(min(fds[0], 0))
     assert results[0] == results[3] == 0
+
+
+@pytest.mark.skipif(
+    any(
+        Path(f"/proc/sys/net/{version}/conf/lo/forwarding").read_text() != "0\n"
+        for version in ("ipv4", "ipv6")
+    ),
+    reason="the loopback of this machine forwards",
+)
+@pytest.mark.parametrize("kind", [ProgType.XDP, ProgType.SCHED_CLS])
+def test_what_fib_lookup_answers(sides: Sides, kind: ProgType) -> None:
+    seen = set()
+    sizes, ifindexes, families = (
+        (64, 60, 72),
+        (0, 1, 99999),
+        (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX),
+    )
+    for size, ifindex, family in itertools.product(sizes, ifindexes, families):
+        for flags in (0, 1, 63, 64, 1 << 32):
+            code = b"".join(insn(0x7A, 10, 0, -8 * word) for word in range(1, 10))
+            code += insn(0x72, 10, 0, -72, family) + insn(0x62, 10, 0, -64, ifindex)
+            code += insn(0xBF, 2, 10) + insn(0x07, 2, 0, 0, -72) + load_value(3, size) + load_value(4, flags)
+            answers = _run(sides, _load(sides, code + call(FuncId.fib_lookup) + insn(0x95), kind=kind))
+            assert answers[0] == answers[1], (size, ifindex, family, flags)
+            seen.add(answers[0])
+    assert len(seen) == 4
