@@ -9,7 +9,7 @@ from engine.verifier.backtrack import Masks
 from engine.verifier.env import Env
 from engine.verifier.locks import lock_arg
 from engine.verifier.mapinfo import map_rights, special_fields
-from engine.verifier.memory import check_packet, check_ptr_off, check_region
+from engine.verifier.memory import check_alignment, check_packet, check_ptr_off, check_region
 from engine.verifier.precision import mark_chain_precision, mark_masks_precise
 from engine.verifier.regs import RDONLY, RINGBUF, SCALAR, Reg, RegType, type_name
 from engine.verifier.scan import MAX_VAR_OFF
@@ -126,6 +126,7 @@ def _check_kind(env: Env, proto: Proto, position: int, reg: Reg, meta: CallMeta)
     elif arg in _FIXED:
         meta.uninit = True
         check_memory(env, regno, _FIXED[arg], True, False, meta)
+        check_alignment(env, reg, 0, _FIXED[arg], strict=True)
     elif arg is Arg.CONST_ALLOC_SIZE_OR_ZERO:
         if reg.b.m:
             env.deny(f"R{regno} is not a known constant'")

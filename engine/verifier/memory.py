@@ -28,7 +28,16 @@ from engine.verifier.stack import read_stack, write_stack
 from engine.verifier.tnum import tnum_add, tnum_str
 from engine.verifier.trace import print_line
 
-__all__ = ["check_mem", "check_ptr_off", "check_region", "do_atomic", "do_ld_abs", "do_load", "do_store"]
+__all__ = [
+    "check_alignment",
+    "check_mem",
+    "check_ptr_off",
+    "check_region",
+    "do_atomic",
+    "do_ld_abs",
+    "do_load",
+    "do_store",
+]
 
 _PTR_CLASS: dict[int, PtrClass] = {
     RegType.STACK: PtrClass.STACK,
@@ -49,9 +58,9 @@ _XDP_SOCK_SIZE = 4
 """struct bpf_xdp_sock: the number of a queue."""
 
 
-def _check_alignment(env: Env, reg: Reg, off: int, size: int, strict: bool) -> None:
-    """Stack accesses and atomic ones are always aligned, others where the loader asked for it
-    (`check_ptr_alignment`)."""
+def check_alignment(env: Env, reg: Reg, off: int, size: int, strict: bool) -> None:
+    """Stack accesses are always aligned, others where the loader or, with `strict`, the access asks for it:
+    atomic ones, numbers that a helper writes (`check_ptr_alignment`)."""
     stack = reg.type == RegType.STACK
     if size == 1 or not (stack or strict or env.strict_alignment):
         return
@@ -214,7 +223,7 @@ def check_mem(
 ) -> None:
     """One access through register `regno`; `value` is the register loaded or stored, -1 for none."""
     reg = env.regs[regno]
-    _check_alignment(env, reg, off, size, strict)
+    check_alignment(env, reg, off, size, strict)
     off += reg.off
     kind = reg.type
     if reg.flags & MAYBE_NULL:

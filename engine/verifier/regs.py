@@ -14,6 +14,7 @@ and `off` is the fixed part. What the other fields mean depends on the type, as 
     PACKET*     -            bytes proven present  names the variable offset
     MEM, BTF    type name    size in bytes         names the allocation
     FUNC        -            subprogram            -
+    XDP_SOCK    -            -                     -
 """
 
 from enum import IntEnum

@@ -59,7 +59,7 @@ def _call(number: int, helper: Helper, at: int, pointer: list[Insn], maps: Helpe
 
 
 @pytest.mark.parametrize("kind", list(_PACKETS))
-@pytest.mark.parametrize("source", ["packet", "read-only", "stack"])
+@pytest.mark.parametrize("source", ["packet", "read-only", "stack", "odd stack"])
 def test_memory_arguments(maps: HelperMaps, kind: ProgType, source: str) -> None:
     data, end = _PACKETS[kind]
     start = [
@@ -79,6 +79,7 @@ def test_memory_arguments(maps: HelperMaps, kind: ProgType, source: str) -> None
                 "packet": [Insn(_MOV | Source.X, at + 1, 7)],
                 "read-only": [Insn(0x18, at + 1, 2, 0, maps.text_fd), Insn(0)],
                 "stack": [Insn(_MOV | Source.X, at + 1, 10), Insn(_ADD, at + 1, 0, 0, -64)],
+                "odd stack": [Insn(_MOV | Source.X, at + 1, 10), Insn(_ADD, at + 1, 0, 0, -63)],
             }[source]
             both = ask_both([*start, *_call(number, helper, at, pointer, maps)], kind, maps.known)
             assert both.outcome in ("accept", "reject"), (helper.proto.name, at, both.kernel_log[-300:])
