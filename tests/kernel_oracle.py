@@ -10,18 +10,37 @@ from dataclasses import dataclass
 
 from engine.abi.bpf import Cmd, MapType, ProgType
 
-__all__ = ["KernelVerdict", "bpf", "create_map", "kernel_unavailable", "load", "open_map", "test_run"]
+__all__ = [
+    "KernelVerdict",
+    "bpf",
+    "create_map",
+    "kernel_unavailable",
+    "load",
+    "open_map",
+    "roomy",
+    "test_run",
+]
 
 _SYS_BPF = 321
 _LOG_SIZE = 1 << 24
+_BPF_ATTR_ROOM = 256
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def roomy(data: bytes, size: int | None = None) -> ctypes.Array[ctypes.c_char]:
+    """A writable copy of `data`, of `size` bytes if given, in memory that goes on behind it.
+
+    The kernel writes answers to where they are in a whole bpf_attr, however short the given one is.
+    """
+    length = len(data) if size is None else size
+    return (ctypes.c_char * length).from_buffer(bytearray(data.ljust(length + _BPF_ATTR_ROOM, b"\0")))
 
 
 def bpf(cmd: Cmd, attr: bytes | ctypes.Array[ctypes.c_char]) -> int:
     """bpf(2) with these attr bytes: the result, or minus the errno. A given array receives what the kernel
     writes."""
-    buffer = ctypes.create_string_buffer(attr, len(attr)) if isinstance(attr, bytes) else attr
+    buffer = roomy(attr) if isinstance(attr, bytes) else attr
     result = _libc.syscall(_SYS_BPF, int(cmd), buffer, ctypes.sizeof(buffer))
     return -ctypes.get_errno() if result < 0 else int(result)
 

@@ -11,16 +11,12 @@ from engine.errors import KernelError
 from engine.machine import Machine
 from engine.syscall import BpfCaller, bpf
 from tests import kernel_oracle
+from tests.kernel_oracle import roomy as buffer
 
 __all__ = ["Call", "Sides", "address_of", "both_sides", "buffer"]
 
 Buffer = ctypes.Array[ctypes.c_char]
 Call = Callable[[Cmd, Buffer], int]
-
-
-def buffer(data: bytes, size: int | None = None) -> Buffer:
-    """A writable copy of `data`, of `size` bytes if given."""
-    return ctypes.create_string_buffer(data, len(data) if size is None else size)
 
 
 def address_of(found: Buffer | None) -> int:

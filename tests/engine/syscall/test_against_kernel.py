@@ -46,7 +46,7 @@ class Pair:
 
     def engine(self, command: int, attr: bytes) -> int:
         """The engine's answer, as the kernel gives its own."""
-        return self.engine_at(command, ctypes.create_string_buffer(attr, len(attr)))
+        return self.engine_at(command, kernel_oracle.roomy(attr))
 
     def engine_at(self, command: int, attr: ctypes.Array[ctypes.c_char]) -> int:
         """The same with an attr that is written to."""

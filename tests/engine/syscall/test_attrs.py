@@ -84,7 +84,7 @@ def _create(pair: Pair, kind: MapType) -> None:
 def _ask(pair: Pair, command: Cmd, fields: list[bytes]) -> list[int]:
     """The call in both: `fields` has the bytes of each side's attr."""
     return [
-        call(command, ctypes.create_string_buffer(attr, len(attr)))
+        call(command, kernel_oracle.roomy(attr))
         for call, attr in zip((kernel_oracle.bpf, pair.engine_at), fields, strict=True)
     ]
 
@@ -140,7 +140,7 @@ def test_maps_of_maps_in_batches(pair: Pair) -> None:
         places = (ctypes.addressof(cursor), ctypes.addressof(keys), ctypes.addressof(values))
         for command, count in ((26, 3), (24, 16), (25, 16), (24, 16)):
             raw = struct.pack("<QQQQIiQQ", 0, *places, count, outer, 0, 0)
-            attr = ctypes.create_string_buffer(raw, len(raw))
+            attr = kernel_oracle.roomy(raw)
             result, got = call(Cmd(command), attr), struct.unpack_from("<I", attr, 32)[0]
             ids = struct.unpack_from(f"<{got}I", values)
             found.append((result, sorted(keys.raw[i : i + 4] for i in range(0, 4 * got, 4)), len(set(ids))))

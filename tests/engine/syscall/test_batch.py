@@ -67,7 +67,7 @@ class Batch:
             elem_flags,
             flags,
         )
-        attr = ctypes.create_string_buffer(raw, len(raw))
+        attr = kernel_oracle.roomy(raw)
         result = call(command, attr)
         return result, struct.unpack_from("<I", attr, 32)[0]
 

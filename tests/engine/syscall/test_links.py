@@ -48,7 +48,7 @@ class Setup:
         return self.caller.fds.install(BpfFile(item))
 
     def bpf(self, command: Cmd, attr: bytes) -> int:
-        buffer = ctypes.create_string_buffer(attr, len(attr))
+        buffer = kernel_oracle.roomy(attr)
         try:
             return bpf(self.machine, self.caller, command, ctypes.addressof(buffer), len(attr))
         except KernelError as error:
