@@ -163,8 +163,11 @@ def test_native_code_ends_with_the_command(number: signal.Signals) -> None:
         while not children.read_text() and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(number)
-        # The end of standard error comes when every process that holds it is gone.
-        assert process.stderr.read() == ""
+        try:
+            # The end of standard error comes when every process that holds it is gone.
+            assert process.stderr.read() == ""
+        finally:
+            process.kill()
     assert process.returncode == (128 + number if number == signal.SIGINT else -number)
 
 
