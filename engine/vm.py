@@ -190,5 +190,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _forget_output() -> None:
+    """What could not be written has been reported: Python is not to try again when it ends, and fail."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    _forget_output()
+    sys.exit(status)

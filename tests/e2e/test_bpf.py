@@ -123,12 +123,13 @@ def test_a_pinned_map_without_types(mounted: Shell) -> None:
 def test_as_another_user(mounted: Shell) -> None:
     other = "setpriv --reuid=1000 --regid=1000 --clear-groups"
     mounted.ok("chmod 755 $M/..; while d=${d:-$M}; d=$(dirname $d); [ $d != / ]; do chmod a+x $d; done")
+    mounted.ok("cp $EXAMPLES/count.bpf.o $M/../")
     assert in_bpf(
         mounted,
         f"{other} mkdir $B/user; {other} ln -s x $B/usl; stat -c '%n %A %u' user usl;"
         f" {other} cat $B/maps.debug;"
         f" mkdir mine; {other} rmdir $B/mine; rm -f usl; rmdir user mine; {other} ls $T;"
-        f" {other} cp $EXAMPLES/count.bpf.o $B/ 2>&1 | sed 's/.*: //'; {other} cat $M/procs;"
+        f" {other} cp $M/../count.bpf.o $B/ 2>&1 | sed 's/.*: //'; {other} cat $M/procs;"
         f" {other} bash -c 'echo $$ > $M/procs' 2>&1 | sed 's/.*: //'; ls -A",
     ) == (
         f"cat: {mounted.mount}/sys/fs/bpf/maps.debug: Operation not permitted\n"
