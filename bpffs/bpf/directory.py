@@ -73,13 +73,12 @@ class BpfDir(Dir):
             # Anybody may make directories here, as on Linux; bpf(2) is root's (unprivileged_bpf_disabled).
             raise KernelError(errno.EPERM, "only root, or who mounted, may load programs and create maps")
         with self.fs.lock:
-            if name in self.uploads:
-                raise KernelError(errno.EBUSY, f"{name} is being written")
-            if stem in self.nodes:
+            if stem in self.nodes and name not in self.uploads:
                 raise KernelError(errno.EEXIST, f"{stem} exists")
-            file = self.fs.verb(self, stem, suffix, caller)
-            self.uploads[name] = file
-        return file, file.open(flags, caller)
+            if name not in self.uploads:
+                self.uploads[name] = self.fs.verb(self, stem, suffix, caller)
+            file = self.uploads[name]
+            return file, file.open(flags, caller)
 
     def finish_upload(self, name: str) -> None:
         """Nobody writes the verb `name` any more."""

@@ -54,9 +54,12 @@ def test_the_error_is_that_of_the_write_and_another_may_follow() -> None:
     assert taken.lines == [b"good\n"]
 
 
-def test_one_writer_at_a_time() -> None:
+def test_it_is_done_when_nobody_has_it_open() -> None:
     taken = Taken()
-    taken.verb.open(os.O_WRONLY, Caller())
-    with pytest.raises(KernelError) as raised:
-        taken.verb.open(os.O_WRONLY, Caller())
-    assert raised.value.errno == errno.EBUSY
+    first, second = (taken.verb.open(os.O_WRONLY, Caller()) for _ in range(2))
+    assert refusal(first, b"bad\n") == errno.EINVAL
+    assert second.write(0, b"good\n") == 5
+    first.release()
+    assert taken.done == 0
+    second.release()
+    assert (taken.lines, taken.done) == ([b"good\n"], 1)
