@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from engine.abi.bpf import MapType, ProgType
+from engine.clock import monotonic
 from engine.env import Ctl, Env, peek64, poke32, poke64
 from engine.helpers import HELPERS
 from engine.interruption import check
 from engine.isa import LD_IMM64, Insn, PseudoSrc, encode
-from engine.jit.lang import atomic_add64, c_call, call, local, native, put64, u64
+from engine.jit.lang import atomic_add64, call, native, put64, u64
 from engine.maps.owner import ProgHolder
 from engine.memory import Heap
 from engine.proghdr import PROG_HDR_SIZE, ProgHdr
@@ -28,24 +29,14 @@ if TYPE_CHECKING:
 __all__ = ["PROG_HDR_SIZE", "Prog", "ProgHdr", "load_prog", "prog_tag", "run_prog"]
 
 _ASKED = (MapType.PROG_ARRAY, MapType.DEVMAP, MapType.CPUMAP)
-_CLOCK_MONOTONIC = 1
-_NS_PER_S = 1_000_000_000
-
-
-@native
-def _now_ns() -> int:
-    """CLOCK_MONOTONIC."""
-    time = local(16)
-    c_call("clock_gettime", _CLOCK_MONOTONIC, time)
-    return u64(time) * _NS_PER_S + u64(time + 8)
 
 
 @native
 def _run_timed(env: int, ctx: int, prog: int) -> int:
     """`run_prog` with its time added to the program's."""
-    start = _now_ns()
+    start = monotonic()
     result = call(u64(prog + ProgHdr.FN), ctx, env)
-    atomic_add64(prog + ProgHdr.RUN_TIME_NS, _now_ns() - start)
+    atomic_add64(prog + ProgHdr.RUN_TIME_NS, monotonic() - start)
     return result
 
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from engine.clock import monotonic
 from engine.env import Env, poke32, poke64
 from engine.epoch import epoch_enter, epoch_leave
 from engine.errors import KernelError
 from engine.interruption import check
-from engine.jit.lang import c_call, local, native, put64, u64
+from engine.jit.lang import native, put64, u64
 from engine.progs import Prog, run_prog
 from engine.runlock import run_lock, run_unlock
 from engine.testrun.request import RunRequest
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
-_CLOCK_MONOTONIC = 1
-_NS_PER_S = 1_000_000_000
 _SLICE_NS = 5_000_000
 """About how long programs run before anybody may interrupt them."""
 _MAX_TIMES = 1 << 16
@@ -29,23 +28,15 @@ _U32_MAX = 0xFFFF_FFFF
 
 
 @native
-def _now_ns() -> int:
-    """CLOCK_MONOTONIC."""
-    time = local(16)
-    c_call("clock_gettime", _CLOCK_MONOTONIC, time)
-    return u64(time) * _NS_PER_S + u64(time + 8)
-
-
-@native
 def run_repeatedly(env: int, ctx: int, prog: int, times: int, duration: int) -> int:
     """Run a program so often; its last result. The nanoseconds of all runs go to the u64 at `duration`."""
     epoch_enter(u64(env + Env.EPOCH_SLOT))
     run_lock(env)
-    start = _now_ns()
+    start = monotonic()
     result = 0
     for _ in range(times):
         result = run_prog(env, ctx, prog)
-    put64(duration, _now_ns() - start)
+    put64(duration, monotonic() - start)
     run_unlock(env)
     epoch_leave(u64(env + Env.EPOCH_SLOT))
     return result

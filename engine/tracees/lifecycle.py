@@ -4,6 +4,7 @@ A new thread may stop for the first time before its parent's stop tells of it. I
 birth is told before anything that it does; if the parent ends or is let go without telling, it is freed.
 """
 
+from engine.clock import monotonic
 from engine.env import TASK_COMM_LEN, Ctl, Env
 from engine.jit.lang import c_call, local, memcpy, native, put8, put32, put64, u32, u64
 from engine.probes.events import thread_exec, thread_exit, thread_fork, thread_killed, thread_renamed
@@ -11,7 +12,7 @@ from engine.tracees.proc import exec_name, read_identity, tracer_of
 from engine.tracees.ptrace import Event, Request, Sig, Sys, UserRegs
 from engine.tracees.resume import let_go, request, resume
 from engine.tracees.state import Flag, Mode, Rec, St
-from engine.tracees.task import describe, monotonic, refresh
+from engine.tracees.task import describe, refresh
 from engine.tracees.threads import find, insert, record
 
 __all__ = [

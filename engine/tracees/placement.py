@@ -23,6 +23,7 @@ less often. Whoever needs the CPU in the middle of a window is noticed by `rescu
 
 from enum import IntEnum
 
+from engine.clock import monotonic
 from engine.jit.lang import (
     atomic_add32,
     c_call,
@@ -41,7 +42,7 @@ from engine.jit.lang import (
 from engine.spin import spin_lock, spin_unlock
 from engine.tracees.ptrace import Futex, Sys
 from engine.tracees.state import St
-from engine.tracees.task import current_cpu, monotonic
+from engine.tracees.task import current_cpu
 from engine.tracees.threads import find
 
 __all__ = ["MASK_SIZE", "NO_FD", "Place", "Regime", "be_urgent", "go_home", "note_stop"]

@@ -8,6 +8,7 @@ FORK ...      a new thread, which reports itself too, perhaps before this
 EXIT          the thread is about to end; only while that is an event
 """
 
+from engine.clock import monotonic
 from engine.jit.lang import (
     atomic_add64,
     memcpy,
@@ -40,7 +41,7 @@ from engine.tracees.restart import restart, restart_if_ignored
 from engine.tracees.resume import listen, load_regs, request, resume
 from engine.tracees.state import REC_SIZE, Flag, Mode, Phase, Rec, St
 from engine.tracees.syscalls import on_syscall
-from engine.tracees.task import forget_identity, monotonic, refresh
+from engine.tracees.task import forget_identity, refresh
 from engine.tracees.threads import find, forget_task, remove
 
 __all__ = ["on_status"]

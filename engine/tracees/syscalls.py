@@ -1,5 +1,6 @@
 """System-call stops: what is looked at, when handlers are called, with as few requests as can be."""
 
+from engine.clock import monotonic
 from engine.env import Ctl
 from engine.jit.lang import (
     atomic_add64,
@@ -20,7 +21,7 @@ from engine.tracees.ptrace import AUDIT_ARCH_X86_64, Info, InfoOp, Request, Sys,
 from engine.tracees.restart import in_bitmap, restart
 from engine.tracees.resume import load_regs, resume
 from engine.tracees.state import Flag, Phase, Rec, St
-from engine.tracees.task import describe, forget_identity, monotonic
+from engine.tracees.task import describe, forget_identity
 
 __all__ = ["on_syscall"]
 

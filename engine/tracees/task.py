@@ -23,24 +23,14 @@ from engine.tracees.ptrace import Request, Sys
 from engine.tracees.state import COMM_NS, CPU_NS, SLOW_CPU_NS, Flag, Rec, St
 from engine.tracees.threads import find
 
-__all__ = ["current_cpu", "describe", "forget_identity", "monotonic", "refresh"]
+__all__ = ["current_cpu", "describe", "forget_identity", "refresh"]
 
-_CLOCK_MONOTONIC = 1
-_NS = 1_000_000_000
 _TICK_NS = 10_000_000
 """Nanoseconds of USER_HZ, in which /proc/PID/stat counts (100 a second on x86)."""
 _NO_RSEQ = 1
 _RSEQ_CPU_ID = 4
 """Offset of cpu_id in struct rseq."""
 _RSEQ_CONFIG_SIZE = 24
-
-
-@native
-def monotonic() -> int:
-    """CLOCK_MONOTONIC in nanoseconds."""
-    now = local(16)
-    c_call("clock_gettime", _CLOCK_MONOTONIC, now)
-    return u64(now) * _NS + u64(now + 8)
 
 
 @native
