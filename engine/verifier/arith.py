@@ -15,7 +15,7 @@ from engine.verifier.regs import (
     const_reg,
     scalar,
 )
-from engine.verifier.scalar import alu, byte_swap, sign_extend, zext32
+from engine.verifier.scalar import alu, byte_swap, sign_extend, truncate, zext32
 from engine.verifier.tnum import M32, M64
 
 __all__ = ["do_alu", "linked_source"]
@@ -48,8 +48,8 @@ def do_alu(env: Env, insn: Insn, row: Opcode) -> None:
         env.regs[insn.dst] = scalar(alu(Alu.NEG, reg.b, reg.b, row.bits == 32))
     elif reg.type == SCALAR:
         reverse = row.form is Form.BSWAP or bool(insn.code & 8)
-        same = insn.imm == 64 and not reverse
-        env.regs[insn.dst] = scalar(reg.b if same else byte_swap(reg.b, insn.imm // 8, reverse))
+        change = byte_swap if reverse else truncate
+        env.regs[insn.dst] = scalar(change(reg.b, insn.imm // 8))
     else:
         env.regs[insn.dst] = UNKNOWN_SCALAR
 

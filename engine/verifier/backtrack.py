@@ -21,12 +21,14 @@ class Lost(Exception):
 
 
 class Masks:
-    """Registers and stack slots whose value is wanted, for each frame, as bit masks."""
+    """Registers and stack slots whose value is wanted, for each frame, as bit masks; `marked` once a state
+    was marked."""
 
-    __slots__ = ("frame", "regs", "slots")
+    __slots__ = ("frame", "marked", "regs", "slots")
 
     def __init__(self, frame: int) -> None:
         self.frame = frame
+        self.marked = False
         self.regs = [0] * MAX_CALL_FRAMES
         self.slots = [0] * MAX_CALL_FRAMES
 
@@ -138,10 +140,8 @@ def _back_store(insn: Insn, row: Opcode, entry: Hist | None, masks: Masks) -> No
         raise Lost
     if row.form is Form.ATOMIC and insn.imm != Atomic.STORE_REL:
         loaded = 0 if insn.imm == Atomic.CMPXCHG else insn.src
-        if (insn.imm & Atomic.FETCH) and masks.wants(loaded):
-            masks.drop(1 << loaded)
-            if entry is not None and entry.stack:
-                masks.slots[entry.stack[0]] |= 1 << entry.stack[1]
+        if (insn.imm & Atomic.FETCH) and masks.wants(loaded) and entry is not None and entry.stack:
+            masks.slots[entry.stack[0]] |= 1 << entry.stack[1]
         return
     if entry is None or entry.stack is None:
         return

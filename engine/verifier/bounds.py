@@ -7,7 +7,7 @@ shared: the same facts come up on many paths and in many programs, so what they 
 
 from functools import lru_cache
 
-from engine.verifier.tnum import M32, M64, tnum_intersect, tnum_range
+from engine.verifier.tnum import M32, M64, tnum_intersect, tnum_range, tnum_step
 
 __all__ = [
     "S32_MAX",
@@ -237,6 +237,16 @@ def _deduce(
     return smin, smax, umin, umax, s32min, s32max, u32min, u32max
 
 
+def _only(v: int, m: int, umin: int, umax: int) -> int | None:
+    """The single value that tnum and range have in common, if it is one (`__update_reg64_bounds`)."""
+    following = tnum_step(v, m, umin)
+    if umin & ~m == v:
+        return umin if following > umax else None
+    if following == v | m or (following <= umax < tnum_step(v, m, following)):
+        return following
+    return None
+
+
 @lru_cache(_REMEMBERED)
 def sync(
     v: int,
@@ -264,6 +274,9 @@ def sync(
     smax = min(smax, s64(v | (m & S64_MAX)))
     umin = max(umin, v)
     umax = min(umax, v | m)
+    only = _only(v, m, umin, umax)
+    if only is not None:
+        return const_bounds(only)
     b = (smin, smax, umin, umax, s32min, s32max, u32min, u32max)
     for _ in range(3):
         before = b
@@ -279,13 +292,18 @@ def sync(
     low, lowm = tnum_intersect(v & M32, m & M32, *tnum_range(u32min, u32max))
     v, m = (v & _HIGH) | low, (m & _HIGH) | lowm
     low, lowm = v & M32, m & M32
+    umin = max(umin, v)
+    umax = min(umax, v | m)
+    only = _only(v, m, umin, umax)
+    if only is not None:
+        return const_bounds(only)
     return Bounds(
         v,
         m,
         max(smin, s64(v | (m & _T63))),
         min(smax, s64(v | (m & S64_MAX))),
-        max(umin, v),
-        min(umax, v | m),
+        umin,
+        umax,
         max(s32min, s32(low | (lowm & _T31))),
         min(s32max, s32(low | (lowm & S32_MAX))),
         max(u32min, low),

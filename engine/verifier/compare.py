@@ -7,7 +7,7 @@ from engine.verifier.env import Env
 from engine.verifier.regs import ADD_CONST, SCALAR, UNKNOWN_SCALAR, Reg, RegType
 from engine.verifier.state import INVALID_SLOT, MISC_SLOT, Frame, Slot, State
 
-__all__ = ["Exact", "states_equal"]
+__all__ = ["Exact", "Ids", "states_equal"]
 
 _RANGED = (RegType.MAP_KEY, RegType.MAP_VALUE, RegType.MEM)
 _PACKETS = (RegType.PACKET, RegType.PACKET_META)
@@ -22,7 +22,7 @@ class Exact(IntEnum):
     ALL = 2
 
 
-class _Ids:
+class Ids:
     """A one-to-one relation between identities of the old and the current state."""
 
     __slots__ = ("back", "forth", "temporary")
@@ -46,15 +46,16 @@ class _Ids:
         return True
 
     def match_scalar(self, old: int, cur: int) -> bool:
-        """The same for scalars, of which each without an identity has one of its own (`check_scalar_ids`):
-        two that are equal in the current state only are not covered by two unrelated ones."""
+        """The same for scalars (`check_scalar_ids`): an old one without an identity covers any; two that were
+        equal in the old state only do not cover two unrelated ones, nor two at a known distance."""
         if not old:
-            old = self.temporary
-            self.temporary -= 1
+            return True
         if not cur:
             cur = self.temporary
             self.temporary -= 1
-        return self.match(old, cur)
+        if not self.match(old, cur):
+            return False
+        return not old & ADD_CONST or self.match(old & ~ADD_CONST, cur & ~ADD_CONST)
 
 
 def states_equal(env: Env, old: State, cur: State, exact: Exact) -> bool:
@@ -64,7 +65,7 @@ def states_equal(env: Env, old: State, cur: State, exact: Exact) -> bool:
     for a, b in zip(old.frames, cur.frames, strict=True):
         if a.callsite != b.callsite or a.in_callback != b.in_callback:
             return False
-    ids = _Ids()
+    ids = Ids()
     if not _refs_equal(old, cur, ids):
         return False
     last = len(old.frames) - 1
@@ -75,7 +76,7 @@ def states_equal(env: Env, old: State, cur: State, exact: Exact) -> bool:
     return True
 
 
-def _refs_equal(old: State, cur: State, ids: _Ids) -> bool:
+def _refs_equal(old: State, cur: State, ids: Ids) -> bool:
     for a, b in zip(old.refs, cur.refs, strict=True):
         if a.kind != b.kind or not ids.match(a.id, b.id):
             return False
@@ -84,7 +85,7 @@ def _refs_equal(old: State, cur: State, ids: _Ids) -> bool:
     return old.active_lock[0] is cur.active_lock[0] and ids.match(old.active_lock[1], cur.active_lock[1])
 
 
-def _frames_equal(env: Env, old: Frame, cur: Frame, ids: _Ids, exact: Exact, insn_idx: int) -> bool:
+def _frames_equal(env: Env, old: Frame, cur: Frame, ids: Ids, exact: Exact, insn_idx: int) -> bool:
     if old.callback_depth > cur.callback_depth:
         return False
     live = env.live_regs[insn_idx] if insn_idx >= 0 else 0x3FF
@@ -97,7 +98,7 @@ def _frames_equal(env: Env, old: Frame, cur: Frame, ids: _Ids, exact: Exact, ins
     return _stack_safe(old.stack, cur.stack, ids, exact)
 
 
-def _same(old: Reg, cur: Reg, ids: _Ids) -> bool:
+def _same(old: Reg, cur: Reg, ids: Ids) -> bool:
     """`regs_exact`."""
     return (
         old.type == cur.type
@@ -111,12 +112,12 @@ def _same(old: Reg, cur: Reg, ids: _Ids) -> bool:
     )
 
 
-def _reg_safe(old: Reg, cur: Reg, ids: _Ids, exact: Exact) -> bool:
+def _reg_safe(old: Reg, cur: Reg, ids: Ids, exact: Exact) -> bool:
     if exact == Exact.ALL:
         return _same(old, cur, ids)
     kind = old.type
     if not kind:
-        return True
+        return exact == Exact.NOT or not cur.type
     if kind != cur.type or old.flags != cur.flags:
         return False
     if kind == SCALAR:
@@ -124,7 +125,7 @@ def _reg_safe(old: Reg, cur: Reg, ids: _Ids, exact: Exact) -> bool:
             return True
         if old.id and ((old.id ^ cur.id) & ADD_CONST or (old.id & ADD_CONST and old.off != cur.off)):
             return False
-        return cur.b.within(old.b) and ids.match_scalar(old.id & ~ADD_CONST, cur.id & ~ADD_CONST)
+        return cur.b.within(old.b) and ids.match_scalar(old.id, cur.id)
     if kind in _PACKETS:
         placed = old.n < 0 or cur.n < 0
         covered = old.n == cur.n if placed else old.n <= cur.n
@@ -154,13 +155,13 @@ def _whole_scalar(slot: Slot) -> Reg | None:
     return UNKNOWN_SCALAR if not set(kinds) - _ANYTHING else None
 
 
-def _stack_safe(old: list[Slot], cur: list[Slot], ids: _Ids, exact: Exact) -> bool:
+def _stack_safe(old: list[Slot], cur: list[Slot], ids: Ids, exact: Exact) -> bool:
     count = len(cur)
     for i, a in enumerate(old):
         b = cur[i] if i < count else INVALID_SLOT
         if a is b and not a.reg.id and not a.reg.ref:
             continue
-        if exact == Exact.ALL and (i >= count or a.kinds != b.kinds):
+        if exact != Exact.NOT and (i >= count or a.kinds != b.kinds):
             return False
         if not set(a.kinds) - _ANYTHING:
             continue

@@ -18,6 +18,7 @@ __all__ = ["COMPLEXITY_LIMIT", "MAX_CALL_FRAMES", "Env", "Explored", "Pending", 
 COMPLEXITY_LIMIT = 1_000_000
 MAX_CALL_FRAMES = 8
 _MAX_PENDING = 8192
+_FLOW_LIMIT = 50_000_000
 _ASK_EVERY = 64
 
 
@@ -83,20 +84,26 @@ class Env:
         self.live_regs: list[int] = [0x3FF] * count
         self.back_steps: list[tuple[int, int, int]] = []
 
-        self.stack_live = StackLiveness()
+        self.stack_live = StackLiveness(self.flowed, self.say if self.verbose else None)
+        self.flow_steps = 0
 
         self.state: State = State([Frame(-1, 0, 0)])
         self.regs: list[Reg] = self.state.cur.regs
         self.insn_idx = 0
         self.prev_insn_idx = -1
         self.pending: list[Pending] = []
-        self.explored: dict[tuple[int, int], list[Explored]] = {}
-        self.explored_count = 0
+        self.explored: dict[int, list[Explored]] = {}
+        self.explored_count = self.evicted_count = 0
+        self.back_edge_count = self.callback_edge_count = 0
+        self.loop_of: list[int] = []
+        self.has_loops = False
+        self.visits: dict[tuple[int, ...], Any] = {}
         self.hist: Hist | None = None
         self.id_gen = 0
         self.dyn_calls: dict[int, Any] = {}
         self.global_calls: set[int] = set()
         self.params: dict[int, Any] = {}
+        self.unreliable: set[int] = set()
         self.loops: dict[int, tuple[bool, int | None]] = {}
         self.subprog = 0
 
@@ -127,6 +134,13 @@ class Env:
             self.until_asked = _ASK_EVERY
             if self.interrupted is not None and self.interrupted():
                 self.reject(errno.EAGAIN, "verification was interrupted")
+
+    def flowed(self) -> None:
+        """One step of data flow was made, of which there may be so many."""
+        self.flow_steps += 1
+        if self.flow_steps > _FLOW_LIMIT:
+            self.reject(errno.E2BIG, f"BPF program is too large. Followed its stack for {_FLOW_LIMIT} steps")
+        self.go_on()
 
     def next_id(self) -> int:
         """A new identity."""
@@ -213,6 +227,12 @@ class Env:
                 high = mid - 1
         return low
 
+    def states_at(self, insn_idx: int) -> list[Explored]:
+        """States remembered in the place of those at `insn_idx` called from where the running frame is;
+        others may share it (`explored_state`)."""
+        place = ((insn_idx ^ self.state.cur.callsite) & 0xFFFFFFFF) % len(self.insns)
+        return self.explored.setdefault(place, [])
+
     def push_history(
         self,
         stack: tuple[int, int] | None = None,
@@ -233,12 +253,13 @@ class Env:
         self.hist = entry
 
 
-def push_branch(env: Env, insn_idx: int, prev_insn_idx: int) -> State:
-    """Put a copy of the state aside, to be walked from `insn_idx` on (`push_stack`)."""
+def push_branch(env: Env, insn_idx: int, prev_insn_idx: int, *, too_many: int = errno.ENOMEM) -> State:
+    """Put a copy of the state aside, to be walked from `insn_idx` on (`push_stack`); `too_many` is the errno
+    when there are too many."""
     other = env.state.copy()
     env.pending.append(Pending(other, insn_idx, prev_insn_idx, env.log.pos))
     if len(env.pending) > _MAX_PENDING:
-        env.reject(errno.E2BIG, f"The sequence of {len(env.pending)} jumps is too complex.")
+        env.reject(too_many, f"The sequence of {len(env.pending)} jumps is too complex.")
     if other.parent is not None:
         other.parent.branches += 1
     other.branches = 1

@@ -5,6 +5,7 @@ import errno
 from engine.abi.bpf import FuncId
 from engine.progspec import MapLike
 from engine.verifier.bounds import UNKNOWN
+from engine.verifier.compare import Ids
 from engine.verifier.env import MAX_CALL_FRAMES, Env, push_branch
 from engine.verifier.packets import invalidate_packets
 from engine.verifier.precision import mark_chain_precision
@@ -83,6 +84,7 @@ def push_callback(env: Env, helper: int, subprog: int | None, target: MapLike | 
     info = env.subprogs[subprog]
     info.is_cb = True
     caller = env.state.cur
+    env.stack_live.write(env.insn_idx, 0)
     other = push_branch(env, info.start, env.insn_idx)
     frame = _enter(env, other, subprog)
     if helper == FuncId.for_each_map_elem:
@@ -124,6 +126,7 @@ def leave_by_failed_load(env: Env) -> int:
 
 def leave_frame(env: Env) -> int:
     """BPF_EXIT of a function that was called; the next instruction (`prepare_func_exit`)."""
+    env.stack_live.update()
     state = env.state
     callee, caller = state.frames[-1], state.frames[-2]
     result = callee.regs[0]
@@ -155,30 +158,32 @@ def widen_scalars(env: Env, state: State, insn_idx: int, depth: int) -> None:
     """Scalars that changed during one turn of a loop and that nothing depends on become unknown, so
     that
     turns come to look alike (`widen_imprecise_scalars`)."""
-    for entry in reversed(env.explored.get((insn_idx, state.cur.callsite), [])):
+    sites = [frame.callsite for frame in state.frames]
+    for entry in reversed(env.states_at(insn_idx)):
         old = entry.state
-        if old.branches and old.dfs_depth < depth and len(old.frames) == len(state.frames):
+        if (
+            old.insn_idx == insn_idx
+            and old.branches
+            and old.dfs_depth < depth
+            and [frame.callsite for frame in old.frames] == sites
+        ):
             break
     else:
         return
-    for a, b in zip(old.frames, state.frames, strict=True):
+    ids = Ids()
+    for a, b in zip(reversed(old.frames), reversed(state.frames), strict=True):
         for i in range(10):
-            if _widens(a.regs[i], b.regs[i]):
+            if _widens(a.regs[i], b.regs[i], ids):
                 b.regs[i] = UNKNOWN_SCALAR
-        for i in range(min(len(a.stack), len(b.stack))):
-            x, y = a.stack[i], b.stack[i]
-            if x.kinds == "rrrrrrrr" == y.kinds and _widens(x.reg, y.reg):
+        for x, (i, y) in zip(a.stack, enumerate(b.stack), strict=False):
+            if x.spilled and y.spilled and _widens(x.reg, y.reg, ids):
                 b.stack[i] = Slot(y.kinds, UNKNOWN_SCALAR)
 
 
-def _widens(old: Reg, cur: Reg) -> bool:
-    return (
-        old is not cur
-        and old.type == SCALAR == cur.type
-        and not old.precise
-        and not cur.precise
-        and not (old.id == cur.id and old.off == cur.off and old.b.same(cur.b))
-    )
+def _widens(old: Reg, cur: Reg, ids: Ids) -> bool:
+    if old.type != SCALAR or cur.type != SCALAR or old.precise or cur.precise:
+        return False
+    return not (old.off == cur.off and old.b.same(cur.b) and ids.match(old.id, cur.id))
 
 
 def bad_scalar(reg: Reg, allowed: tuple[int, int], where: str, name: str = "R0") -> str:

@@ -1,4 +1,5 @@
-"""Global functions: verified apart from their callers, for any arguments that their BTF allows.
+"""Global functions: verified apart from their callers, for any arguments that their BTF allows. Of static
+ones BTF may be wrong, since compilers remove arguments; that is said in the log only.
 
 The rules are those of `btf_prepare_func_args` (kernel/bpf/btf.c) and `btf_check_func_arg_match`
 (kernel/bpf/verifier.c). A pointer to a struct or number is memory of that size, or null unless its
@@ -14,6 +15,7 @@ from engine.btf import Btf, Kind
 from engine.btf.types import Composite, DeclTag, Func, FuncProto, Int, Modifier, Pointer, Typedef, Void
 from engine.btf.types import Enum as BtfEnum
 from engine.errors import KernelError
+from engine.progspec import FuncInfo, FuncLinkage
 from engine.verifier.args import CallMeta, check_memory
 from engine.verifier.bounds import const_bounds
 from engine.verifier.env import Env, Reject
@@ -21,7 +23,7 @@ from engine.verifier.memory import check_ptr_off
 from engine.verifier.regs import MAYBE_NULL, SCALAR, UNKNOWN_SCALAR, Reg, RegType
 from engine.verifier.state import MAIN_CALLSITE, Frame, State
 
-__all__ = ["check_global_args", "check_main", "global_entry"]
+__all__ = ["check_global_args", "check_main", "global_entry", "note_static_args"]
 
 _MAX_ARGS = 5
 _WORD = 8
@@ -90,6 +92,7 @@ def _tags(btf: Btf, func_id: int, number: int) -> set[str]:
 
 
 def _param(env: Env, btf: Btf, name: str, number: int, type_id: int, tags: set[str]) -> _Param:
+    """What a parameter of a global function takes."""
     record = btf.resolve(type_id)
     if isinstance(record, Int | BtfEnum):
         return _Param(_Kind.SCALAR)
@@ -107,17 +110,26 @@ def _param(env: Env, btf: Btf, name: str, number: int, type_id: int, tags: set[s
     env.invalid(f"Arg#{number} type {Kind(record.kind).name} in {name}() is not supported yet.")
 
 
+def _prototype(env: Env, subprog: int) -> tuple[Btf, FuncInfo, FuncProto] | None:
+    """What BTF says of a function."""
+    start, btf = env.subprogs[subprog].start, env.spec.btf
+    info = next((info for info in env.spec.func_info if info.insn_off == start), None)
+    func = btf.type(info.type_id) if info is not None and isinstance(btf, Btf) else None
+    proto = btf.type(func.type) if isinstance(func, Func) else None
+    if info is None or not isinstance(btf, Btf) or not isinstance(proto, FuncProto):
+        return None
+    return btf, info, proto
+
+
 def _params(env: Env, subprog: int) -> list[_Param]:
     """What BTF says of the arguments of a global function."""
     known: list[_Param] | None = env.params.get(subprog)
     if known is not None:
         return known
-    start, name, btf = env.subprogs[subprog].start, env.subprogs[subprog].name, env.spec.btf
-    info = next((info for info in env.spec.func_info if info.insn_off == start), None)
-    func = btf.type(info.type_id) if info is not None and isinstance(btf, Btf) else None
-    proto = btf.type(func.type) if isinstance(func, Func) else None
-    if info is None or not isinstance(btf, Btf) or not isinstance(proto, FuncProto):
+    name, described = env.subprogs[subprog].name, _prototype(env, subprog)
+    if described is None:
         env.invalid(f"func#{subprog} ('{name}') has no prototype")
+    btf, info, proto = described
     if len(proto.params) > _MAX_ARGS:
         env.invalid(f"Global function {name}() with {len(proto.params)} > {_MAX_ARGS} args. Buggy compiler.")
     if not isinstance(btf.resolve(proto.type), Int | BtfEnum):
@@ -130,11 +142,52 @@ def _params(env: Env, subprog: int) -> list[_Param]:
     return found
 
 
+def _static_params(env: Env, subprog: int) -> list[_Param] | None:
+    """The same of a static function, where each is a number or the context; None where not."""
+    described = _prototype(env, subprog)
+    if described is None:
+        return None
+    btf, info, proto = described
+    if len(proto.params) > _MAX_ARGS or not isinstance(btf.resolve(proto.type), Int | BtfEnum):
+        return None
+    found = []
+    for number, param in enumerate(proto.params):
+        if _tags(btf, info.type_id, number):
+            env.say(f"arg#{number} type tag is not supported in static functions")
+            return None
+        record = btf.resolve(param.type)
+        if isinstance(record, Pointer) and _is_context(env, btf, record.type):
+            found.append(_Param(_Kind.CTX))
+        elif isinstance(record, Int | BtfEnum):
+            found.append(_Param(_Kind.SCALAR))
+        else:
+            return None
+    return found
+
+
+def note_static_args(env: Env, subprog: int) -> None:
+    """Say in the log, once, that a static function is not called with what its BTF says."""
+    if not env.spec.func_info or subprog in env.unreliable:
+        return
+    params = _static_params(env, subprog)
+    if params is None:
+        env.unreliable.add(subprog)
+        return
+    try:
+        _check_args(env, params)
+    except Reject:
+        env.unreliable.add(subprog)
+
+
 def check_global_args(env: Env, subprog: int) -> None:
     """Refuse a call whose arguments are not what the function was, or will be, verified for."""
-    for number, param in enumerate(_params(env, subprog)):
+    _check_args(env, _params(env, subprog))
+
+
+def _check_args(env: Env, params: list[_Param]) -> None:
+    for number, param in enumerate(params):
         regno = number + 1
-        reg = env.read_reg(regno)
+        reg = env.regs[regno]
         if param.kind is _Kind.SCALAR:
             if reg.type != SCALAR:
                 env.invalid(f"R{regno} is not a scalar")
@@ -171,7 +224,10 @@ def check_main(env: Env) -> None:
     in the log, and does no harm (`do_check_common`)."""
     if env.spec.func_info:
         with suppress(Reject):
-            _params(env, 0)
+            if env.spec.func_info[0].linkage == FuncLinkage.GLOBAL:
+                _params(env, 0)
+            else:
+                _static_params(env, 0)
 
 
 def global_entry(env: Env, subprog: int) -> State:

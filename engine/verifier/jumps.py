@@ -1,5 +1,7 @@
 """Walking a conditional jump: is it decided, and what does each way teach (`check_cond_jmp_op`)."""
 
+import errno
+
 from engine.abi.bpf import MapType
 from engine.isa import Insn, Jmp, Opcode
 from engine.verifier.bounds import const_bounds
@@ -74,7 +76,7 @@ def do_jump(env: Env, insn: Insn, row: Opcode) -> int:
     dst = env.regs[insn.dst]
     src = env.regs[insn.src] if row.reg else src
 
-    other = push_branch(env, idx + insn.off + 1, idx)
+    other = push_branch(env, idx + insn.off + 1, idx, too_many=errno.EFAULT)
     if both_scalar:
         _refine(env, other, insn, row, dst, src, links)
     elif not _null_checks(env, other, insn, row, dst, src):

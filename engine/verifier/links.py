@@ -27,21 +27,22 @@ def collect_links(env: Env, id: int, links: LinkedRegs) -> LinkedRegs:
             live = env.live_regs[frames[number + 1].callsite]
         for i in range(10):
             reg = frame.regs[i]
-            if reg.type == SCALAR and reg.id & ~ADD_CONST == id and reg.id and live >> i & 1:
-                _push(found, (number, i, True))
-                if (number, i, True) not in found:
-                    frame.regs[i] = _unlinked(reg)
+            linked = reg.type == SCALAR and reg.id & ~ADD_CONST == id and reg.id and live >> i & 1
+            if linked and not _push(found, (number, i, True)):
+                frame.regs[i] = _unlinked(reg)
         for i, slot in enumerate(frame.stack):
-            if slot.kinds[7] == "r" and slot.reg.type == SCALAR and slot.reg.id & ~ADD_CONST == id:
-                _push(found, (number, i, False))
-                if (number, i, False) not in found:
-                    frame.stack[i] = Slot(slot.kinds, _unlinked(slot.reg))
+            linked = slot.spilled and slot.reg.type == SCALAR and slot.reg.id & ~ADD_CONST == id
+            if linked and not _push(found, (number, i, False)):
+                frame.stack[i] = Slot(slot.kinds, _unlinked(slot.reg))
     return tuple(found)
 
 
-def _push(found: list[tuple[int, int, bool]], entry: tuple[int, int, bool]) -> None:
-    if len(found) < _MAX and entry not in found:
-        found.append(entry)
+def _push(found: list[tuple[int, int, bool]], entry: tuple[int, int, bool]) -> bool:
+    """Add an entry, though it may be there by the other operand, if there is room."""
+    if len(found) >= _MAX:
+        return False
+    found.append(entry)
+    return True
 
 
 def _unlinked(reg: Reg) -> Reg:

@@ -4,10 +4,11 @@
 A register that is dead at a point takes no part in comparing states there.
 """
 
-from engine.helpers.proto import Proto
+from engine.helpers.proto import Arg, Proto
 from engine.isa import Atomic, Form, Insn, Opcode
 from engine.verifier.cfg import successors
 from engine.verifier.env import Env
+from engine.verifier.graph import components
 from engine.verifier.protos import find_proto
 
 __all__ = ["compute_live_regs", "live_regs_text", "solve"]
@@ -43,8 +44,14 @@ def _use_def(env: Env, insn: Insn, row: Opcode) -> tuple[int, int]:
         return 1, 0
     if form is Form.CALL:
         proto: Proto | None = find_proto(insn.imm) if insn.src == 0 else None
-        return (((1 << len(proto.args)) - 1) << 1 if proto else _ARGS), _CALLER_SAVED
+        return (_argument_mask(proto) if proto else _ARGS), _CALLER_SAVED
     return 0, 0
+
+
+def _argument_mask(proto: Proto) -> int:
+    """Registers of a helper's arguments; those that it takes as they come do not count."""
+    count = proto.args.index(Arg.DONTCARE) if Arg.DONTCARE in proto.args else len(proto.args)
+    return ((1 << count) - 1) << 1
 
 
 def _atomic(insn: Insn, dst: int, src: int) -> tuple[int, int]:
@@ -73,7 +80,9 @@ def compute_live_regs(env: Env) -> None:
             rules.append(_use_def(env, env.insns[i], row))
             followers.append(successors(env, i))
     starts = [subprog.start for subprog in env.subprogs]
-    env.stack_live.prepare(followers, starts, env.calls_callback)
+    env.stack_live.prepare(followers, starts, env.calls_callback, env.prune_point)
+    env.loop_of = components(followers)
+    env.has_loops = any(env.loop_of) or any(env.calls_callback)
     env.live_regs = [mask & 0x3FF for mask in solve(rules, followers, env.stack_live.predecessors)]
 
 

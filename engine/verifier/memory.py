@@ -233,7 +233,10 @@ def check_mem(
             write_stack(env, reg, regno, off, size, value, insn)
         else:
             read_stack(env, reg, regno, off, size, value)
-    elif kind == RegType.MAP_VALUE:
+        return
+    if write:
+        env.stack_live.write(env.insn_idx, 0)
+    if kind == RegType.MAP_VALUE:
         _map_value(env, reg, regno, off, size, write, value)
     elif kind == RegType.CTX:
         _context(env, reg, regno, off, size, write, value)
@@ -294,7 +297,7 @@ def do_load(env: Env, insn: Insn, row: Opcode) -> None:
     reg = env.regs[insn.dst]
     if reg.type == SCALAR and (row.size < 8):
         b = sign_extend(reg.b, row.size, False) if row.signed else truncate(reg.b, row.size)
-        if row.signed and b is not reg.b and reg.id:
+        if row.signed and reg.id and reg.b.umax >> (8 * row.size - 1):
             env.regs[insn.dst] = scalar(b)
         elif b is not reg.b:
             env.regs[insn.dst] = reg.with_bounds(b)
@@ -306,15 +309,13 @@ def do_store(env: Env, insn: Insn, row: Opcode) -> None:
         if insn.imm:
             env.invalid("BPF_STX uses reserved fields")
         env.read_reg(insn.src)
-        target = env.read_reg(insn.dst)
+        env.read_reg(insn.dst)
         check_mem(env, insn.dst, insn.off, row.size, write=True, value=insn.src, insn=insn)
     else:
         if insn.src:
             env.invalid("BPF_ST uses reserved fields")
-        target = env.read_reg(insn.dst)
+        env.read_reg(insn.dst)
         check_mem(env, insn.dst, insn.off, row.size, write=True, insn=insn)
-    if target.type != RegType.STACK:
-        env.stack_live.write(env.insn_idx, 0)
 
 
 _RMW = frozenset(
@@ -375,7 +376,7 @@ def _atomic_rmw(env: Env, insn: Insn, row: Opcode) -> None:
     if insn.imm & Atomic.FETCH:
         loaded = 0 if insn.imm == Atomic.CMPXCHG else insn.src
         env.check_writable(loaded)
-        env.touch(loaded)
+        env.write_reg(loaded, UNKNOWN_SCALAR)
     check_mem(env, insn.dst, insn.off, row.size, write=False, insn=insn, strict=True)
     if loaded >= 0:
         check_mem(env, insn.dst, insn.off, row.size, write=False, value=loaded, insn=insn, strict=True)

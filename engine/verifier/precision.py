@@ -33,15 +33,16 @@ def mark_chain_precision(env: Env, regno: int) -> None:
     mark_masks_precise(env, env.state, masks, env.insn_idx)
 
 
-def mark_masks_precise(env: Env, start: State, masks: Masks, last_idx: int) -> None:
-    """The values named by `masks` mattered at `last_idx`, where the path is in `start`."""
+def mark_masks_precise(env: Env, start: State, masks: Masks, last_idx: int) -> bool:
+    """The values named by `masks` mattered at `last_idx`, where the path is in `start`; whether any state was
+    marked that was not before."""
     try:
         _walk_back(env, start, masks, last_idx)
     except Lost:
-        mark_all_precise(start)
-        return
+        return mark_all_precise(env, start) or masks.marked
     if not masks.empty:
-        mark_all_precise(start)
+        return mark_all_precise(env, start) or masks.marked
+    return masks.marked
 
 
 def _walk_back(env: Env, start: State, masks: Masks, last_idx: int) -> None:
@@ -112,6 +113,7 @@ def _mark_arguments(state: State, masks: Masks) -> None:
         raise Lost
     for number in range(1, 6):
         if masks.regs[0] >> number & 1 and frame.regs[number].type == SCALAR:
+            masks.marked |= not frame.regs[number].precise
             frame.regs[number] = frame.regs[number].with_precise()
     masks.regs[0] = 0
 
@@ -141,6 +143,7 @@ def _mark_frame(frame: Frame, masks: Masks, number: int) -> None:
             masks.regs[number] &= ~bit
         else:
             frame.regs[index] = reg.with_precise()
+            masks.marked = True
     wanted = masks.slots[number]
     while wanted:
         bit = wanted & -wanted
@@ -151,20 +154,34 @@ def _mark_frame(frame: Frame, masks: Masks, number: int) -> None:
             masks.slots[number] &= ~bit
         else:
             frame.stack[index] = Slot(slot.kinds, slot.reg.with_precise())
+            masks.marked = True
 
 
-def mark_all_precise(start: State) -> None:
-    """The big hammer: every scalar of every parent state."""
+def mark_all_precise(env: Env, start: State) -> bool:
+    """The big hammer: every scalar of every parent state; whether any was not marked."""
+    if env.verbose:
+        env.say(f"mark_precise: frame{len(start.frames) - 1}: falling back to forcing all scalars precise")
+    marked = False
     state = start.parent
     while state is not None:
         for frame in state.frames:
             for i, reg in enumerate(frame.regs):
                 if reg.type == SCALAR and not reg.precise:
                     frame.regs[i] = reg.with_precise()
+                    marked = True
+                    _note_forced(env, frame, f"r{i}")
             for i, slot in enumerate(frame.stack):
                 if slot.kinds[7] == "r" and slot.reg.type == SCALAR and not slot.reg.precise:
                     frame.stack[i] = Slot(slot.kinds, slot.reg.with_precise())
+                    marked = True
+                    _note_forced(env, frame, f"fp{-8 * (i + 1)}")
         state = state.parent
+    return marked
+
+
+def _note_forced(env: Env, frame: Frame, name: str) -> None:
+    if env.verbose:
+        env.say(f"force_precise: frame{frame.frameno}: forcing {name} to be precise")
 
 
 def mark_all_imprecise(state: State) -> None:

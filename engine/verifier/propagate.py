@@ -10,11 +10,12 @@ from engine.verifier.state import State
 __all__ = ["propagate_precision"]
 
 
-def propagate_precision(env: Env, old: State, cur: State) -> None:
+def propagate_precision(env: Env, old: State, cur: State) -> bool:
     """What is precise in `old` mattered on the ways out of it: mark what it came from on the way to
-    `cur`."""
+    `cur`; whether that was new."""
     masks = Masks(len(cur.frames) - 1)
-    for number, frame in enumerate(old.frames):
+    for number in range(len(old.frames) - 1, -1, -1):
+        frame = old.frames[number]
         for i, reg in enumerate(frame.regs):
             if reg.precise and reg.type == SCALAR and cur.frames[number].regs[i].type == SCALAR:
                 masks.regs[number] |= 1 << i
@@ -24,8 +25,7 @@ def propagate_precision(env: Env, old: State, cur: State) -> None:
                 masks.slots[number] |= 1 << i
         if env.verbose:
             _log(env, masks, number)
-    if not masks.empty:
-        mark_masks_precise(env, cur, masks, env.insn_idx)
+    return not masks.empty and mark_masks_precise(env, cur, masks, cur.insn_idx)
 
 
 def _log(env: Env, masks: Masks, number: int) -> None:

@@ -7,12 +7,14 @@ from enum import Enum, auto
 from engine.isa import Form
 from engine.verifier.compare import Exact, states_equal
 from engine.verifier.env import Env, Explored
+from engine.verifier.loopvisits import add_back_edge, count_states, enter_loop, forget_evicted, unfinished
 from engine.verifier.precision import mark_all_imprecise
 from engine.verifier.propagate import propagate_precision
+from engine.verifier.regs import NOT_INIT, RegType
 from engine.verifier.state import State
 from engine.verifier.trace import print_state
 
-__all__ = ["branch_done", "state_visited"]
+__all__ = ["state_visited"]
 
 _MAX_HISTORY = 40
 _MAX_STATES = 200_000
@@ -25,19 +27,20 @@ class _Meeting(Enum):
     MISS = auto()
 
 
-def branch_done(state: State | None) -> None:
-    """One way out of `state` was walked to its end: it, and its parents, may be complete now."""
-    while state is not None:
-        state.branches -= 1
-        if state.branches > 0:
-            return
-        state = state.parent
-
-
 def _maybe_looping(old: State, cur: State) -> bool:
-    """A cheap test before the exact comparison: the registers of the running frame are the same."""
+    """A test before the exact comparison: the registers of the running frame are the same, with their
+    identities (`states_maybe_looping`). A loop that gives new ones each turn ends by its length."""
     for a, b in zip(old.cur.regs, cur.cur.regs, strict=True):
-        if a is not b and (a.type != b.type or a.off != b.off or not a.b.same(b.b)):
+        if a is not b and not (
+            a.type == b.type
+            and a.flags == b.flags
+            and a.off == b.off
+            and a.id == b.id
+            and a.ref == b.ref
+            and a.map is b.map
+            and (a.n == b.n or a.type == RegType.STACK)
+            and a.b.same(b.b)
+        ):
             return False
     return True
 
@@ -50,27 +53,31 @@ def state_visited(env: Env, insn_idx: int) -> bool:
     jumps = env.jmps_processed - env.prev_jmps_processed
     insns = env.insn_processed - env.prev_insn_processed
     add_new = force or (jumps >= 2 and insns >= 8)
-    known = env.explored.setdefault((insn_idx, cur.cur.callsite), [])
+    known = env.states_at(insn_idx)
+    _clean(env, known, cur)
     i = len(known) - 1
     compared = len(known)
     while i >= 0:
         entry = known[i]
         old = entry.state
+        if old.insn_idx != insn_idx:
+            i -= 1
+            continue
         if old.branches:
-            if _meet(env, old, cur, insn_idx) is _Meeting.HIT:
-                entry.hits += 1
-                _close_loop(env, cur)
-                return True
-            if not force and jumps < 20 and insns < 100:
+            loop = _meet(env, old, cur, insn_idx) is _Meeting.HIT
+            hit = loop
+            if not hit and not force and jumps < 20 and insns < 100:
                 add_new = False
-        elif _covers(env, entry, cur):
+        else:
+            loop = unfinished(env, old)
+            hit = states_equal(env, old, cur, Exact.RANGE if loop else Exact.NOT)
+        if hit:
             entry.hits += 1
             if env.jmp_point[insn_idx]:
                 env.push_history()
-            if old.in_loop:
-                _taint(cur)
-            else:
-                propagate_precision(env, old, cur)
+            propagate_precision(env, old, cur)
+            if loop:
+                add_back_edge(env, old, cur, insn_idx)
             return True
         if add_new:
             entry.misses += 1
@@ -78,6 +85,9 @@ def state_visited(env: Env, insn_idx: int) -> bool:
         if entry.misses > entry.hits * limit + limit:
             known.pop(i)
             env.explored_count -= 1
+            env.evicted_count += 1
+            old.evicted = True
+            forget_evicted(env, old)
         i -= 1
     env.max_states_per_insn = max(env.max_states_per_insn, compared)
     if add_new:
@@ -85,15 +95,27 @@ def state_visited(env: Env, insn_idx: int) -> bool:
     return False
 
 
-def _covers(env: Env, entry: Explored, cur: State) -> bool:
-    """Whether a state all of whose paths were walked covers the current one."""
-    old = entry.state
-    if old.in_loop:
-        return states_equal(env, old, cur, Exact.RANGE)
-    if not entry.cleaned:
-        entry.cleaned = True
-        env.stack_live.clean(old)
-    return states_equal(env, old, cur, Exact.NOT)
+def _clean(env: Env, known: list[Explored], cur: State) -> None:
+    """Forget what no path from the states that are complete read (`clean_live_states`)."""
+    sites = [frame.callsite for frame in cur.frames]
+    for entry in known:
+        old = entry.state
+        if entry.cleaned or old.branches or old.insn_idx != cur.insn_idx or unfinished(env, old):
+            continue
+        if [frame.callsite for frame in old.frames] == sites:
+            entry.cleaned = True
+            _clean_regs(env, old)
+            env.stack_live.clean(old)
+
+
+def _clean_regs(env: Env, state: State) -> None:
+    last = len(state.frames) - 1
+    for number, frame in enumerate(state.frames):
+        idx = state.insn_idx if number == last else state.frames[number + 1].callsite
+        live = env.live_regs[idx]
+        for i in range(10):
+            if not live >> i & 1:
+                frame.regs[i] = NOT_INIT
 
 
 def _meet(env: Env, old: State, cur: State, insn_idx: int) -> _Meeting:
@@ -112,7 +134,7 @@ def _meet(env: Env, old: State, cur: State, insn_idx: int) -> _Meeting:
         and states_equal(env, old, cur, Exact.ALL)
     ):
         env.say(f"infinite loop detected at insn {insn_idx}")
-        if env.logging:
+        if env.log.level:
             for name, state in (("cur", cur), ("old", old)):
                 env.log.write(f"{name} state:")
                 print_state(env, state, len(state.frames) - 1, everything=True)
@@ -125,33 +147,19 @@ def _may_goto_at(env: Env, insn_idx: int) -> bool:
     return row is not None and row.form is Form.MAY_GOTO
 
 
-def _close_loop(env: Env, cur: State) -> None:
-    """The path returned to a state that is not finished. What matters from there on is not known yet, so
-    every
-    scalar of the loop counts as precise, and its states serve only where they match as a whole."""
-    if env.jmp_point[env.insn_idx]:
-        env.push_history()
-    _taint(cur)
-
-
-def _taint(cur: State) -> None:
-    state = cur.parent
-    while state is not None:
-        state.in_loop = True
-        state = state.parent
-
-
 def _remember(env: Env, known: list[Explored], cur: State, insn_idx: int) -> None:
     env.total_states += 1
     env.explored_count += 1
-    env.peak_states = max(env.peak_states, env.explored_count)
-    if env.explored_count > _MAX_STATES:
-        env.reject(errno.E2BIG, f"BPF program is too large. Remembered {env.explored_count} states")
+    count_states(env)
+    kept = env.explored_count + env.evicted_count + env.back_edge_count + env.callback_edge_count
+    if kept > _MAX_STATES:
+        env.reject(errno.E2BIG, f"BPF program is too large. Remembered {_MAX_STATES} states")
     env.prev_jmps_processed = env.jmps_processed
     env.prev_insn_processed = env.insn_processed
     mark_all_imprecise(cur)
     new = cur.copy()
     new.insn_idx = insn_idx
+    enter_loop(env, new)
     known.append(Explored(new))
     cur.parent = new
     cur.first_insn_idx = insn_idx

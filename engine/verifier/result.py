@@ -17,12 +17,14 @@ __all__ = ["InsnAux", "PtrClass", "Subprog", "Verified", "VerifierError", "Verif
 class VerifierError(KernelError):
     """The program was refused; `log` is the whole text of the verifier, `errno` the kernel's.
 
-    log_longest: the most characters that the log had while paths were walked.
+    log_longest: the most characters that the log had while paths were walked. walked: instructions of all
+    paths until then.
     """
 
-    def __init__(self, number: int, message: str, log: str, log_longest: int = 0) -> None:
+    def __init__(self, number: int, message: str, log: str, log_longest: int = 0, walked: int = 0) -> None:
         super().__init__(number, message)
         self.log = log
+        self.walked = walked
         self.log_longest = max(log_longest, len(log))
 
 

@@ -97,14 +97,11 @@ def sign_extend(b: Bounds, size: int, is32: bool) -> Bounds:
     return sync(v, m, low, high, low & M64, high & M64, *_S32_RANGE, *_U32_RANGE)
 
 
-def byte_swap(b: Bounds, size: int, reverse: bool) -> Bounds:
-    """The low `size` bytes, zero-extended, in reverse order or not: what is known of the bits stays
-    known."""
+def byte_swap(b: Bounds, size: int) -> Bounds:
+    """The low `size` bytes, zero-extended, in reverse order: what is known of the bits stays known."""
     mask = (1 << (size * 8)) - 1
-    v, m = b.v & mask, b.m & mask
-    if reverse:
-        v = int.from_bytes(v.to_bytes(size, "little"), "big")
-        m = int.from_bytes(m.to_bytes(size, "little"), "big")
+    v = int.from_bytes((b.v & mask).to_bytes(size, "little"), "big")
+    m = int.from_bytes((b.m & mask).to_bytes(size, "little"), "big")
     return sync(v, m, S64_MIN, S64_MAX, 0, U64_MAX, S32_MIN, S32_MAX, 0, U32_MAX)
 
 

@@ -19,6 +19,8 @@ from engine.verifier.tnum import tnum_str
 __all__ = ["check_stack_bounds", "check_stack_range", "read_stack", "scrub_bytes", "write_stack"]
 
 _MISC_OF = str.maketrans("rd", "mm")
+_SCRUBBED = str.maketrans("rd0", "mmm")
+"""What becomes of a slot whose spilled register is overwritten in part (`scrub_spilled_slot`)."""
 
 
 def check_stack_bounds(env: Env, reg: Reg, regno: int, off: int, size: int, writes: bool) -> tuple[int, int]:
@@ -56,7 +58,7 @@ def check_stack_bounds(env: Env, reg: Reg, regno: int, off: int, size: int, writ
 def _set_kinds(slot: Slot, first: int, count: int, kind: str, *, scrub: bool) -> Slot:
     """The slot with `count` bytes from byte `first` (0 is the lowest address) overwritten; a spill is
     broken."""
-    kinds = slot.kinds.translate(_MISC_OF) if scrub else slot.kinds
+    kinds = slot.kinds.translate(_SCRUBBED) if scrub else slot.kinds
     end = 8 - first
     return Slot(kinds[: end - count] + kind * count + kinds[end:])
 
@@ -166,7 +168,6 @@ def read_stack(env: Env, ptr: Reg, regno: int, off: int, size: int, dst: int) ->
     spill_size = 8 - slot.kinds.index("r")
     if size == 8 and spill_size == 8:
         if dst >= 0:
-            reg = _link_slot(env, frame, spi)
             env.write_reg(dst, reg)
     else:
         if reg.type != SCALAR:
@@ -174,8 +175,6 @@ def read_stack(env: Env, ptr: Reg, regno: int, off: int, size: int, dst: int) ->
         if dst < 0:
             return
         if size <= spill_size and low % 8 == 0:
-            if size == 4 and spill_size == 4 and reg.b.umax >> 32 == 0:
-                reg = _link_slot(env, frame, spi)
             if reg.b.umax.bit_length() > size * 8 and reg.id:
                 reg = reg.with_id(0)
                 reg.off = 0
@@ -189,15 +188,6 @@ def read_stack(env: Env, ptr: Reg, regno: int, off: int, size: int, dst: int) ->
                 env.write_reg(dst, ZERO if kinds == "0" * size else UNKNOWN_SCALAR)
                 return
     env.push_history((ptr.n, spi))
-
-
-def _link_slot(env: Env, frame: Frame, spi: int) -> Reg:
-    """The register spilled in a slot, with an id that its fill will share."""
-    slot = frame.stack[spi]
-    reg = with_link(env, slot.reg)
-    if reg is not slot.reg:
-        frame.stack[spi] = Slot(slot.kinds, reg)
-    return reg
 
 
 def _bytes_value(env: Env, frame: Frame, low: int, end: int) -> Reg:
@@ -244,10 +234,7 @@ def check_stack_range(
             )
             env.deny(f"invalid read from stack R{regno} {where} size {size}")
         if writes:
-            if slot.spilled or "r" in slot.kinds:
-                kinds = slot.kinds.replace("r", "m")
-            else:
-                kinds = slot.kinds
+            kinds = slot.kinds.translate(_SCRUBBED if slot.spilled else _MISC_OF)
             frame.stack[spi] = Slot(kinds[:at] + "m" + kinds[at + 1 :])
         elif kind == "r" and slot.reg.type == SCALAR and not ptr.b.m:
             continue

@@ -1,39 +1,50 @@
 """Which stack slots may still be read from an instruction on, learned as the walk goes
 (`kernel/bpf/liveness.c`).
 
-Reads and whole-slot writes are noted for each instruction and each chain of calls that reaches it. Data
-flow over the
-noted reads tells which slots matter at a point. Once every path from a remembered state was walked, its
-slots that do
-not matter are forgotten, so that it covers more states. A set of slots is an integer with bit 64 * frame +
-slot.
+Reads and whole-slot writes are noted for each instruction and each chain of calls that reaches it. When a
+path or a function ends, what is new flows backwards: to the instructions before, and from a function's first
+one to the call. Once every path from a remembered state was walked, its slots that do not matter are
+forgotten, so that it covers more states. A set of slots is an integer with bit 64 * frame + slot.
 """
 
+from collections.abc import Callable, Sequence
+from heapq import heapify, heappop, heappush
+
+from engine.verifier.graph import postorder
 from engine.verifier.state import INVALID_SLOT, Frame, State
 
-__all__ = ["Chain", "StackLiveness"]
+__all__ = ["Chain", "StackLiveness", "slots_text"]
+
+_FRAME = (1 << 64) - 1
+
+
+def slots_text(mask: int) -> str:
+    """Slots of one frame as the log shows them: `-8,-24`."""
+    return ",".join(str(-8 * (i + 1)) for i in range(64) if mask >> i & 1)
 
 
 class Chain:
     """What is known of one function reached through one chain of calls.
 
     reads, writes: slots that an instruction reads on some visit, writes on every visit. live: slots that
-    may be read at it or later. changed: instructions from which news has to be carried backwards. stale:
-    chains called from here in which something changed. called: slots that what an instruction calls may read.
+    may be read at it or later. written: slots that it or what follows writes in any case. changed:
+    instructions for which there is news. updated: whether any of it may matter. dropped: whether a visit
+    wrote less than those before.
     """
 
     __slots__ = (
-        "called",
         "changed",
         "children",
         "depth",
+        "dropped",
         "live",
         "parent",
         "reads",
         "site",
-        "stale",
         "start",
+        "updated",
         "writes",
+        "written",
     )
 
     def __init__(self, parent: "Chain | None", site: int, start: int) -> None:
@@ -45,40 +56,81 @@ class Chain:
         self.reads: dict[int, int] = {}
         self.writes: dict[int, int] = {}
         self.live: dict[int, int] = {}
+        self.written: dict[int, int] = {}
         self.changed: set[int] = set()
-        self.stale: set[Chain] = set()
-        self.called: dict[int, int] = {}
+        self.updated = self.dropped = False
 
-    def change(self, idx: int) -> None:
-        """There is news at an instruction; those who called this chain have to hear of it."""
+    def read(self, idx: int, mask: int) -> None:
+        """Instruction `idx` may read these slots."""
+        known = self.reads.get(idx, 0)
+        if mask & ~known:
+            self.reads[idx] = known | mask
+            self.changed.add(idx)
+            if mask & ~known & ~self.live.get(idx, 0):
+                self.updated = True
+
+    def write(self, idx: int, mask: int) -> None:
+        """Instruction `idx` wrote exactly these slots on one visit."""
+        known = self.writes.get(idx)
+        if known is not None:
+            mask &= known
+            self.dropped |= mask != known
+        self.writes[idx] = mask
+        if mask != (known or 0):
+            self.changed.add(idx)
+            self.updated = True
+
+    @property
+    def name(self) -> str:
+        """The calls that lead to the function, and where it begins, as the log shows them: `(5,12)`."""
+        sites = [self.start]
         chain = self
-        while chain.parent is not None and chain not in chain.parent.stale:
-            chain.parent.stale.add(chain)
+        while chain.parent is not None:
+            sites.append(chain.site)
             chain = chain.parent
-        self.changed.add(idx)
+        return f"({','.join(map(str, reversed(sites)))})"
 
 
 class StackLiveness:
-    """The chains of one program. `current` is the one that the walk is in."""
+    """The chains of one program. `current` is the one that the walk is in.
 
-    def __init__(self) -> None:
-        self._followers: list[list[int]] = []
+    `step` is called for each instruction looked at, and may raise; `say` takes lines for the log.
+    """
+
+    def __init__(self, step: Callable[[], None], say: Callable[[str], None] | None = None) -> None:
+        self._step = step
+        self._say = say
+        self._followers: Sequence[list[int]] = ()
         self.predecessors: list[list[int]] = []
-        self._starts: list[int] = []
-        self._callbacks: bytearray = bytearray()
+        self._starts: Sequence[int] = ()
+        self._callbacks: Sequence[int] = ()
+        self._noted: Sequence[int] = ()
+        self._order: list[int] = []
+        self._place: list[int] = []
         self._roots: dict[int, Chain] = {}
         self.current = Chain(None, -1, 0)
 
-    def prepare(self, followers: list[list[int]], starts: list[int], callbacks: bytearray) -> None:
+    def prepare(
+        self,
+        followers: Sequence[list[int]],
+        starts: Sequence[int],
+        callbacks: Sequence[int],
+        noted: Sequence[int],
+    ) -> None:
         """Take the program's control flow: successors of each instruction, starts of functions, calls of
-        callbacks."""
+        callbacks, and instructions of which the log tells even when they do not use the stack."""
         self._followers = followers
         self._starts = starts
         self._callbacks = callbacks
+        self._noted = noted
         self.predecessors = [[] for _ in followers]
         for idx, targets in enumerate(followers):
             for target in targets:
                 self.predecessors[target].append(idx)
+        self._order = postorder(followers, starts)
+        self._place = [-1] * len(followers)
+        for place, idx in enumerate(self._order):
+            self._place[idx] = place
 
     def chain(self, frames: list[Frame]) -> Chain:
         """The chain that these frames are."""
@@ -97,64 +149,118 @@ class StackLiveness:
     def read(self, idx: int, frame: int, low: int, end: int) -> None:
         """Instruction `idx` may read fp+low .. fp+end of `frame`."""
         first, last = -end // 8, (-low - 1) // 8
-        mask = ((1 << (last - first + 1)) - 1) << (64 * frame + first)
-        chain = self.current
-        known = chain.reads.get(idx, 0)
-        if mask & ~known:
-            chain.reads[idx] = known | mask
-            chain.change(idx)
+        self.current.read(idx, ((1 << (last - first + 1)) - 1) << (64 * frame + first))
 
     def write(self, idx: int, mask: int) -> None:
         """Instruction `idx` wrote exactly these whole slots on this visit."""
-        chain = self.current
-        known = chain.writes.get(idx)
-        if known is None:
-            chain.writes[idx] = mask
-        elif known & ~mask:
-            chain.writes[idx] = known & mask
-            chain.change(idx)
+        self.current.write(idx, mask)
 
-    def settle(self, chain: Chain) -> None:
-        """Carry what is new backwards, within the chain and from those that it calls."""
-        outer, called = (1 << 64 * (chain.depth + 1)) - 1, chain.called
-        for child in chain.stale:
-            before = child.live.get(child.start, 0)
-            self.settle(child)
-            after = child.live.get(child.start, 0)
-            if after != before:
-                called[child.site] = called.get(child.site, 0) | after & outer
-                chain.changed.add(child.site)
-        chain.stale.clear()
-        work, live = list(chain.changed), chain.live
+    def update(self) -> None:
+        """The path or the function ends: carry what is new backwards, from the innermost function to the
+        outermost (`bpf_update_live_stack`)."""
+        chain: Chain | None = self.current
+        while chain is not None:
+            if chain.updated:
+                self._flow(chain)
+                chain.updated = chain.dropped = False
+            chain = chain.parent
+
+    def _flow(self, chain: Chain) -> None:
+        """Bring `live` and `written` of a function up to date, and tell its caller (`update_instance`).
+
+        Linux goes over the whole function in postorder until nothing changes. Here each round looks, in the
+        same order, at what changed only; hence the same number of rounds.
+        """
+        if chain.dropped:
+            chain.written.clear()
+            chain.changed.update(idx for idx, mask in chain.writes.items() if mask)
+        place, rounds = self._place, 0
+        todo = [place[idx] for idx in chain.changed]
         chain.changed.clear()
-        while work:
-            idx = work.pop()
-            flowing = self._after(chain, idx)
-            now = (
-                chain.reads.get(idx, 0)
-                | called.get(idx, 0)
-                | (flowing & ~chain.writes.get(idx, 0))
-                | live.get(idx, 0)
-            )
-            if now != live.get(idx, 0):
-                live[idx] = now
-                work += self.predecessors[idx]
+        changed = True
+        while changed:
+            rounds += 1
+            changed, todo = self._round(chain, todo)
+        if self._say is not None:
+            self._say(f"{chain.name} live stack update done in {rounds} iterations")
+        if chain.parent is not None:
+            outer = (1 << 64 * chain.depth) - 1
+            chain.parent.read(chain.site, chain.live.get(chain.start, 0) & outer)
+            chain.parent.write(chain.site, chain.written.get(chain.start, 0) & outer)
 
-    def _after(self, chain: Chain, idx: int) -> int:
-        """Slots that matter after `idx`."""
-        found = 0
-        for follower in self._followers[idx]:
-            found |= chain.live.get(follower, 0)
-        return found
+    def _round(self, chain: Chain, todo: list[int]) -> tuple[bool, list[int]]:
+        """One pass over the places that may change; whether any did, and the places for the next."""
+        order, place, predecessors = self._order, self._place, self.predecessors
+        again: set[int] = set()
+        waiting = set(todo)
+        heapify(todo)
+        changed = False
+        lines: list[tuple[int, str]] = []
+        while todo:
+            here = heappop(todo)
+            if here not in waiting:
+                continue
+            waiting.discard(here)
+            self._step()
+            idx = order[here]
+            if not self._renew(chain, idx, lines):
+                continue
+            changed = True
+            for before in predecessors[idx]:
+                where = place[before]
+                if where <= here:
+                    again.add(where)
+                elif where not in waiting:
+                    waiting.add(where)
+                    heappush(todo, where)
+        if self._say is not None:
+            for _, line in sorted(lines, key=lambda entry: entry[0]):
+                self._say(line)
+        return changed, list(again)
+
+    def _renew(self, chain: Chain, idx: int, lines: list[tuple[int, str]]) -> bool:
+        """What is live before an instruction, and written from it on, by what is after it; whether that is
+        new (`update_insn`)."""
+        followers = self._followers[idx]
+        if not followers:
+            return False
+        after, written = 0, -1
+        for follower in followers:
+            after |= chain.live.get(follower, 0)
+            written &= chain.written.get(follower, 0)
+        writes = chain.writes.get(idx, 0)
+        live = (after & ~writes) | chain.reads.get(idx, 0)
+        written |= writes
+        old_live, old_written = chain.live.get(idx, 0), chain.written.get(idx, 0)
+        if live == old_live and written == old_written:
+            return False
+        chain.live[idx] = live
+        chain.written[idx] = written
+        if self._say is not None:
+            self._note(chain, idx, (("live", old_live, live), ("written", old_written, written)), lines)
+        return True
+
+    def _note(
+        self, chain: Chain, idx: int, news: Sequence[tuple[str, int, int]], lines: list[tuple[int, str]]
+    ) -> None:
+        """Lines for the log, with the number of the frame, by which they are sorted (`log_mask_change`)."""
+        used = chain.reads.get(idx, 0) | chain.writes.get(idx, 0)
+        told = idx == chain.start or bool(self._noted[idx])
+        for frame in range(chain.depth + 1):
+            if not told and not used >> 64 * frame & _FRAME:
+                continue
+            for what, old, new in news:
+                more, less = (m >> 64 * frame & _FRAME for m in (new & ~old, old & ~new))
+                if more or less:
+                    line = f"{chain.name} frame {frame} insn {idx} "
+                    line += f"+{what} {slots_text(more)} " if more else ""
+                    line += f"-{what} {slots_text(less)}" if less else ""
+                    lines.append((frame, line))
 
     def alive(self, state: State) -> int:
         """Slots of a state, of all its frames, that may still be read."""
         frames = state.frames
         chain = self.chain(frames)
-        root = chain
-        while root.parent is not None:
-            root = root.parent
-        self.settle(root)
         found = chain.live.get(state.insn_idx, 0)
         for depth in range(len(frames) - 1, 0, -1):
             site = frames[depth].callsite

@@ -140,10 +140,10 @@ class State:
         "branches",
         "callback_unroll_depth",
         "dfs_depth",
+        "evicted",
         "first_insn_idx",
         "frames",
         "history",
-        "in_loop",
         "insn_idx",
         "last_insn_idx",
         "may_goto_depth",
@@ -164,7 +164,7 @@ class State:
         self.refs: tuple[Ref, ...] = ()
         self.active_lock: tuple[object, int] | None = None
         self.history: list[Hist] = []
-        self.in_loop = False
+        self.evicted = False
 
     def copy(self) -> "State":
         """A state that changes apart from this one."""
@@ -181,7 +181,7 @@ class State:
         new.refs = self.refs
         new.active_lock = self.active_lock
         new.history = self.history.copy()
-        new.in_loop = False
+        new.evicted = False
         return new
 
     @property

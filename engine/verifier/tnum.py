@@ -23,6 +23,7 @@ __all__ = [
     "tnum_overlap",
     "tnum_range",
     "tnum_rshift",
+    "tnum_step",
     "tnum_str",
     "tnum_sub",
     "tnum_union",
@@ -42,6 +43,25 @@ def tnum_range(low: int, high: int) -> Tnum:
         return 0, M64
     delta = (1 << bits) - 1
     return low & ~delta, delta
+
+
+def tnum_step(v: int, m: int, z: int) -> int:
+    """The smallest member of a tnum that is greater than `z`; its greatest one where there is none."""
+    least = z + 1
+    if least <= v:
+        return v
+    if least > v | m:
+        return v | m
+    wrong = (least ^ v) & ~m
+    if not wrong:
+        return least
+    top = wrong.bit_length()
+    low = (1 << top) - 1
+    if not least >> (top - 1) & 1:
+        return (least & ~low) | (v & low)
+    free = m & ~least & ~low
+    bit = free & -free
+    return (least & ~(2 * bit - 1)) | bit | (v & (bit - 1))
 
 
 def tnum_add(av: int, am: int, bv: int, bm: int) -> Tnum:

@@ -3,7 +3,7 @@
 import errno
 from time import perf_counter_ns
 
-from engine.isa import LD_IMM64, Class, Insn, Mode, Size
+from engine.isa import LD_IMM64, Class, Form, Insn, Mode, Size
 from engine.progspec import ProgSpec
 from engine.verifier.backtrack import prepare_steps
 from engine.verifier.bounds import const_bounds, s32
@@ -26,24 +26,25 @@ from engine.verifier.walk import walk
 __all__ = ["verify"]
 
 _MAX_INSNS = 1_000_000
-_LOOP_REGISTERS = 24
+_LOOP_REGISTERS, _MAY_GOTO_COUNTER = 24, 16
+"""Bytes of stack that Linux adds to a function for a loop that it makes of a bpf_loop, and for may_goto."""
+_WALKED_AGAIN = 100_000
+"""Instructions of all paths together that may be walked a second time."""
 
 
 def verify(spec: ProgSpec, *, log_level: int = LEVEL1, every_path: bool = False) -> Verified:
     """Prove the program safe, or raise VerifierError with the kernel's errno and log.
 
     Level 1 logs the path that failed, level 2 every path, level 4 statistics only. To be quick, a program
-    is
-    verified in silence first; one that is refused is walked a second time to write its log, unless it is
-    too
-    complex. With `every_path` the log is written at once, so that `log_longest` is Linux's.
+    is verified in silence first; one that is refused is walked a second time to write its log, unless that
+    took very long. With `every_path` the log is written at once, so that `log_longest` is Linux's.
     """
     if every_path or not log_level & LEVEL1 or log_level & LEVEL2:
         return _run(spec, Log(log_level))
     try:
         return _run(spec, Log(QUIET | (log_level & STATS), summary=True))
     except VerifierError as refusal:
-        if refusal.errno in (errno.EAGAIN, errno.E2BIG):
+        if refusal.errno == errno.EAGAIN or refusal.walked > _WALKED_AGAIN:
             raise
     return _run(spec, Log(log_level))
 
@@ -54,9 +55,10 @@ def _run(spec: ProgSpec, log: Log) -> Verified:
     try:
         _check(env)
     except Reject as refusal:
-        _statistics(env, perf_counter_ns() - start)
-        raise VerifierError(refusal.errno, refusal.message, log.text, log.longest) from None
-    _statistics(env, perf_counter_ns() - start)
+        _statistics(env, perf_counter_ns() - start, accepted=False)
+        walked = env.insn_processed
+        raise VerifierError(refusal.errno, refusal.message, log.text, log.longest, walked) from None
+    _statistics(env, perf_counter_ns() - start, accepted=True)
     return Verified(
         _rewritten(env),
         env.aux,
@@ -104,11 +106,12 @@ _PREPARATIONS = (
 def _check_global_functions(env: Env) -> None:
     """Verify each global function that is called, also by one another (`do_check_subprogs`)."""
     done: set[int] = set()
-    while todo := sorted(env.global_calls - done):
-        for number in todo:
+    while env.global_calls - done:
+        for number in range(1, len(env.subprogs)):
+            if number in done or number not in env.global_calls:
+                continue
             name, start = env.subprogs[number].name, env.subprogs[number].start
-            if env.logging:
-                env.say(f"Validating {name}() func#{number}...")
+            env.say(f"Validating {name}() func#{number}...")
             walk(env, global_entry(env, number), start, number)
             env.log_success(f"Func#{number} ('{name}') is safe for any args that match its prototype")
             done.add(number)
@@ -121,16 +124,17 @@ def _print_live_regs(env: Env) -> None:
         if skip:
             skip = False
             continue
-        env.say(f"    {i:3d}: {live_regs_text(env.live_regs[i])} {insn_text(env, i)}")
+        loop = f"{env.loop_of[i]:3d} " if env.loop_of[i] else "    "
+        env.say(f"{loop}{i:3d}: {live_regs_text(env.live_regs[i])} {insn_text(env, i)}")
         skip = env.insns[i].code == 0x18
 
 
-def _statistics(env: Env, elapsed_ns: int) -> None:
+def _statistics(env: Env, elapsed_ns: int, *, accepted: bool) -> None:
     """The last lines of the log (`print_verification_stats`)."""
     if not env.log.level:
         return
     if env.log.level & STATS:
-        depths = "+".join(str(_shown_depth(env, subprog)) for subprog in env.subprogs)
+        depths = "+".join(map(str, _stack_depths(env, accepted=accepted)))
         env.log.write(f"verification time {elapsed_ns // 1000} usec\nstack depth {depths}\n")
     env.log.write(
         f"processed {env.insn_processed} insns (limit 1000000) "
@@ -139,10 +143,23 @@ def _statistics(env: Env, elapsed_ns: int) -> None:
     )
 
 
-def _shown_depth(env: Env, subprog: Subprog) -> int:
-    """Bytes of stack, with those where Linux keeps registers around a loop that it makes of a bpf_loop."""
-    loops = any(inlined and subprog.start <= idx < subprog.end for idx, (inlined, _) in env.loops.items())
-    return subprog.stack_depth + (_LOOP_REGISTERS if loops else 0)
+def _stack_depths(env: Env, *, accepted: bool) -> list[int]:
+    """Bytes of stack of each function; of an accepted program without those that Linux removes as dead."""
+    if not accepted:
+        return [subprog.stack_depth for subprog in env.subprogs]
+    alive = [subprog for subprog in env.subprogs if env.aux[subprog.start].seen]
+    return [_final_depth(env, subprog) for subprog in alive]
+
+
+def _final_depth(env: Env, subprog: Subprog) -> int:
+    """Bytes of stack with those that Linux adds once a program is accepted."""
+    inside = range(subprog.start, subprog.end)
+    depth = subprog.stack_depth
+    if any(inlined and idx in inside for idx, (inlined, _) in env.loops.items()):
+        depth += _LOOP_REGISTERS
+    if any((row := env.rows[idx]) is not None and row.form is Form.MAY_GOTO for idx in inside):
+        depth += _MAY_GOTO_COUNTER
+    return depth
 
 
 def _rewritten(env: Env) -> list[Insn]:

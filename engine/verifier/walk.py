@@ -15,10 +15,11 @@ from engine.verifier.funcs import (
     leave_frame,
     widen_scalars,
 )
-from engine.verifier.globalfuncs import check_global_args
+from engine.verifier.globalfuncs import check_global_args, note_static_args
 from engine.verifier.jumps import do_jump
+from engine.verifier.loopvisits import branch_done
 from engine.verifier.memory import do_atomic, do_ld_abs, do_load, do_store
-from engine.verifier.prune import branch_done, state_visited
+from engine.verifier.prune import state_visited
 from engine.verifier.regs import RDONLY, Reg, RegType, const_reg
 from engine.verifier.retval import check_return
 from engine.verifier.state import State
@@ -36,6 +37,7 @@ def walk(env: Env, start: State, insn_idx: int, subprog: int) -> None:
     env.subprog = subprog
     env.pending.clear()
     env.explored.clear()
+    env.visits.clear()
     env.enter(start)
     env.insn_idx = insn_idx
     env.prev_insn_idx = -1
@@ -46,7 +48,8 @@ def walk(env: Env, start: State, insn_idx: int, subprog: int) -> None:
     while True:
         while _step(env, steps, fresh):
             fresh = steps.fresh
-        branch_done(env.state)
+        branch_done(env, env.state)
+        env.stack_live.update()
         if not env.pending:
             return
         path = env.pending.pop()
@@ -186,6 +189,8 @@ def _call(env: Env, insn: Insn) -> int:
                 check_global_args(env, number)
             except Reject:
                 env.invalid(f"Caller passes invalid args into func#{number} ('{env.subprogs[number].name}')")
+        else:
+            note_static_args(env, number)
         return do_subprog_call(env, target)
     do_helper_call(env, insn.imm)
     if insn.imm == _TAIL_CALL and len(env.state.frames) > 1:

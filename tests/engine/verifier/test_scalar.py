@@ -53,7 +53,7 @@ def test_narrowing() -> None:
         mask = (1 << 8 * size) - 1
         is32 = size < 4 and rng.random() < 0.5
         narrow, wide = truncate(b, size), sign_extend(b, size, is32)
-        swapped = byte_swap(b, 2 * size, True)
+        swapped = byte_swap(b, 2 * size)
         for x in values:
             low = x & mask
             assert b.holds(x)
