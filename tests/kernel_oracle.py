@@ -126,13 +126,13 @@ def create_map(
     max_entries: int,
     flags: int = 0,
     *,
+    name: str = "",
     inner_fd: int = 0,
     btf: tuple[int, int, int] = (0, 0, 0),
 ) -> int:
     """BPF_MAP_CREATE: the map's fd, or minus the errno. `btf` is (btf fd, key type id, value type id)."""
-    attr = struct.pack(
-        "<IIIIIII16sIIII", map_type, key_size, value_size, max_entries, flags, inner_fd, 0, b"", 0, *btf
-    )
+    sizes = key_size, value_size, max_entries
+    attr = struct.pack("<IIIIIII16sIIII", map_type, *sizes, flags, inner_fd, 0, name.encode(), 0, *btf)
     return bpf(Cmd.MAP_CREATE, attr)
 
 

@@ -15,6 +15,9 @@ from tests.kernel_oracle import kernel_unavailable
 
 __all__ = ["main"]
 
+_EVERY_PATH = 2
+"""The level of the log that tells most."""
+
 
 def _compiled(seed: int, count: int) -> list[tuple[str, Callable[[], Agreement]]]:
     """The campaigns that need a compiler."""
@@ -59,6 +62,22 @@ def main() -> int:
         print(agreement.table(title), flush=True)
         laxer += agreement.counts["laxer"]
     print(f"engine-laxer: {laxer}", flush=True)
+    logs = max(1, count // 20)
+    compared: list[tuple[str, Callable[[], Agreement]]] = [
+        ("packets", lambda: campaigns.packets(seed, logs, _EVERY_PATH)),
+        ("generated", lambda: campaigns.generated(seed, logs, _EVERY_PATH)),
+        ("call trees", lambda: campaigns.call_trees(seed, logs, _EVERY_PATH)),
+        ("loops without callbacks", lambda: campaigns.loops(seed, logs, _EVERY_PATH, callbacks=False)),
+        ("loops", lambda: campaigns.loops(seed, logs, _EVERY_PATH)),
+        ("objects", lambda: campaigns.objects(files, _EVERY_PATH)),
+    ]
+    for title, run in compared:
+        agreement = run()
+        other = ", ".join(agreement.other_logs)
+        print(
+            f"logs, {title}: {agreement.total}, not the kernel's: {len(agreement.other_logs)} {other}",
+            flush=True,
+        )
     violations = 0
     for what, loops in (("", False), (" with loops", True)):
         found = check_programs(seed, count, loops=loops)

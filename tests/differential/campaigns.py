@@ -65,25 +65,25 @@ _CONTEXTS = (
 )
 
 
-def generated(seed: int, count: int) -> Agreement:
+def generated(seed: int, count: int, log_level: int = 1) -> Agreement:
     """Programs of pointer arithmetic, bounds and spills."""
     agreement, maps = Agreement(), Maps()
     for n in range(seed, seed + count):
         insns = with_descriptors(Generator(n).program(20 + n % 60), maps.fds)
-        agreement.add(f"seed {n}", ask_both(insns, ProgType.KPROBE, maps.known))
+        agreement.add(f"seed {n}", ask_both(insns, ProgType.KPROBE, maps.known, log_level=log_level))
     for fd in maps.fds.values():
         os.close(fd)
     return agreement
 
 
-def packets(seed: int, count: int) -> Agreement:
+def packets(seed: int, count: int, log_level: int = 1) -> Agreement:
     """Programs over packets."""
     agreement = Agreement()
     for n in range(seed, seed + count):
         rng = random.Random(n)
         kind, fields = rng.choice(_PACKET_TYPES)
         insns = packet_program(rng, *fields)
-        agreement.add(f"{kind.name} seed {n}", ask_both(insns, kind, {}))
+        agreement.add(f"{kind.name} seed {n}", ask_both(insns, kind, {}, log_level=log_level))
     return agreement
 
 
@@ -132,7 +132,7 @@ def opcodes(seed: int, count: int) -> Agreement:
     return agreement
 
 
-def call_trees(seed: int, count: int) -> Agreement:
+def call_trees(seed: int, count: int, log_level: int = 1) -> Agreement:
     """Programs of many functions."""
     agreement, btf = Agreement(), call_tree_btf()[0]
     shape = (MapType.PROG_ARRAY, 4, 4, 4)
@@ -140,22 +140,25 @@ def call_trees(seed: int, count: int) -> Agreement:
     for n in range(seed, seed + count):
         tree = call_tree(random.Random(n), jumps)
         typed = Typed(btf_fd, btf, tree.func_info)
-        both = ask_both(tree.insns, tree.type, {jumps: FakeMap(*shape)}, typed=typed)
+        known = {jumps: FakeMap(*shape)}
+        both = ask_both(tree.insns, tree.type, known, typed=typed, log_level=log_level)
         agreement.add(f"{tree.type.name} seed {n}", both)
     for fd in (btf_fd, jumps):
         os.close(fd)
     return agreement
 
 
-def loops(seed: int, count: int) -> Agreement:
-    """Programs with loops; those that take long are left to the kernel."""
+def loops(seed: int, count: int, log_level: int = 1, *, callbacks: bool = True) -> Agreement:
+    """Programs with loops, by callback or without; those that take long are left to the kernel."""
     agreement, maps, btf = Agreement(), Maps(), loop_btf()[0]
     btf_fd = load_btf(btf)
     for n in range(seed, seed + count):
         program = LoopGenerator(n).loops(may_goto=n % 3 == 0)
-        insns = with_descriptors(program.insns, maps.fds)
+        if program.func_info and not callbacks:
+            continue
+        insns, typed = with_descriptors(program.insns, maps.fds), Typed(btf_fd, btf, program.func_info)
         with interruptible(asked_often(_LONG)):
-            both = ask_both(insns, ProgType.KPROBE, maps.known, typed=Typed(btf_fd, btf, program.func_info))
+            both = ask_both(insns, ProgType.KPROBE, maps.known, typed=typed, log_level=log_level)
         agreement.add(f"seed {n}", both)
     for fd in (btf_fd, *maps.fds.values()):
         os.close(fd)
@@ -196,7 +199,7 @@ def mutants(seed: int, count: int) -> Agreement:
     return agreement
 
 
-def objects(paths: Iterable[Path]) -> Agreement:
+def objects(paths: Iterable[Path], log_level: int = 1) -> Agreement:
     """Every program of every BPF object inside these files."""
     agreement = Agreement()
     for path in paths:
@@ -204,7 +207,7 @@ def objects(paths: Iterable[Path]) -> Agreement:
             continue
         for data in embedded_objects(path):
             try:
-                for found in compare_object(data, path.name):
+                for found in compare_object(data, path.name, log_level):
                     _count(agreement, found)
             except KernelError as error:
                 print(f"  {path.name}: not compared: {error}")

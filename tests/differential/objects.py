@@ -113,6 +113,7 @@ def _kernel_map(definition: MapDef, fake: FakeMap, btf_fd: int) -> int:
         fake.value_size,
         fake.max_entries,
         fake.asked_flags,
+        name=fake.name,
         inner_fd=inner,
         btf=typed,
     )
@@ -164,11 +165,11 @@ def processed(log: str) -> int:
     return int(log[at:].split()[1]) if at >= 0 else -1
 
 
-def compare_object(data: bytes, name: str) -> Iterator[Outcome]:
+def compare_object(data: bytes, name: str, log_level: int = 1) -> Iterator[Outcome]:
     """Both verdicts on every program of an object. KernelError when it cannot be parsed or its maps
     created."""
     for prog, wanted, kernel in _programs(data, name):
-        yield _compare(name, prog, wanted, kernel)
+        yield _compare(name, prog, wanted, kernel, log_level)
 
 
 def compare_mutants(data: bytes, name: str, seed: int, count: int) -> Iterator[Outcome]:
@@ -200,23 +201,42 @@ def _programs(data: bytes, name: str) -> Iterator[tuple[str, ProgSpec, _KernelOb
         kernel.close()
 
 
-def _compare(name: str, prog: str, spec: ProgSpec, kernel: _KernelObject) -> Outcome:
+def _line_info(spec: ProgSpec) -> bytes:
+    """`struct bpf_line_info` of each line."""
+    if not isinstance(spec.btf, Btf):
+        return b""
+    strings = spec.btf.strings
+
+    def offset(text: str) -> int:
+        return strings.index(b"\0" + text.encode() + b"\0") + 1 if text else 0
+
+    return b"".join(
+        struct.pack(
+            "<IIII", line.insn_off, offset(line.file_name), offset(line.text), line.line << 10 | line.column
+        )
+        for line in spec.line_info
+    )
+
+
+def _compare(name: str, prog: str, spec: ProgSpec, kernel: _KernelObject, log_level: int = 1) -> Outcome:
     func_info = b"".join(struct.pack("<II", f.insn_off, f.type_id) for f in spec.func_info)
     verdict = load(
         _with_fds(spec, kernel.fds),
         spec.type,
         license=spec.license,
-        log_level=1,
+        log_level=log_level,
         expected_attach_type=spec.expected_attach_type or 0,
         prog_flags=int(spec.flags),
         btf_fd=kernel.btf_fd,
         func_info=func_info if kernel.btf_fd else b"",
+        line_info=_line_info(spec) if kernel.btf_fd else b"",
         attach_btf_id=spec.attach_btf_id,
     )
-    spec = replace(spec, line_info=())
+    if not kernel.btf_fd:
+        spec = replace(spec, line_info=())
     start = time.perf_counter()
     try:
-        number, log = 0, verify(spec).log
+        number, log = 0, verify(spec, log_level=log_level).log
     except VerifierError as refusal:
         number, log = refusal.errno, refusal.log
     seconds = time.perf_counter() - start

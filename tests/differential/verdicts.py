@@ -1,6 +1,7 @@
 """Giving one program to both verifiers, and counting how they agree."""
 
 import errno
+import re
 import struct
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,8 @@ from tests.kernel_oracle import create_map, load
 __all__ = ["Agreement", "Both", "Maps", "Typed", "ask_both", "with_descriptors"]
 
 
+_VARYING = re.compile(r"0xffff[0-9a-f]{12}|(?<=^verification time )\d+", re.M)
+"""What is different in each log: addresses of maps and kernel symbols, and the time."""
 _SAFE, _STUMBLED = "is safe for any args that match its prototype", "No program to jit"
 
 
@@ -52,6 +55,12 @@ class Both:
         if bool(self.kernel) == bool(self.engine):
             return "reject" if self.kernel else "accept"
         return "stricter" if self.engine else "laxer"
+
+    @property
+    def same_log(self) -> bool:
+        """Whether the logs say the same, line by line."""
+        ours, reference = (_VARYING.sub("", log) for log in (self.engine_log, self.kernel_log))
+        return ours == reference
 
 
 @dataclass(frozen=True)
@@ -122,20 +131,29 @@ def with_descriptors(insns: Sequence[Insn], fds: Mapping[int, int]) -> list[Insn
 
 @dataclass
 class Agreement:
-    """Counts by outcome, and the programs that were judged differently."""
+    """Counts by outcome, the programs that were judged differently, and those of which more, or something
+    else, was said."""
 
     counts: Counter[str] = field(default_factory=Counter)
     differing: list[tuple[str, Both]] = field(default_factory=list)
+    other_logs: list[str] = field(default_factory=list)
 
     def add(self, name: str, both: Both) -> None:
         """Count one program."""
         self.counts[both.outcome] += 1
         if both.outcome in ("stricter", "laxer"):
             self.differing.append((name, both))
+        if both.outcome != "long" and not both.same_log:
+            self.other_logs.append(name)
+
+    @property
+    def total(self) -> int:
+        """How many programs."""
+        return sum(self.counts.values())
 
     def table(self, title: str) -> str:
         """One line of counts, and one for each difference."""
-        total = sum(self.counts.values())
+        total = self.total
         row = "  ".join(
             f"{name} {self.counts[name]}"
             for name in ("accept", "reject", "stricter", "laxer", "later", "long")
