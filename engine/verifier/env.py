@@ -135,9 +135,9 @@ class Env:
             if self.interrupted is not None and self.interrupted():
                 self.reject(errno.EAGAIN, "verification was interrupted")
 
-    def flowed(self) -> None:
-        """One step of data flow was made, of which there may be so many."""
-        self.flow_steps += 1
+    def flowed(self, steps: int) -> None:
+        """Steps of data flow were made, of which there may be so many."""
+        self.flow_steps += steps
         if self.flow_steps > _FLOW_LIMIT:
             self.reject(errno.E2BIG, f"BPF program is too large. Followed its stack for {_FLOW_LIMIT} steps")
         self.go_on()

@@ -2,9 +2,18 @@
 
 from collections.abc import Sequence
 
-__all__ = ["components", "postorder"]
+__all__ = ["components", "loops_back", "postorder"]
 
 _SETTLED = 1 << 62
+
+
+def loops_back(followers: Sequence[list[int]]) -> bool:
+    """Whether any instruction is followed by itself or an earlier one."""
+    for here, ways in enumerate(followers):
+        for way in ways:
+            if way <= here:
+                return True
+    return False
 
 
 def postorder(followers: Sequence[list[int]], starts: Sequence[int]) -> list[int]:

@@ -8,7 +8,7 @@ from engine.helpers.proto import Arg, Proto
 from engine.isa import Atomic, Form, Insn, Opcode
 from engine.verifier.cfg import successors
 from engine.verifier.env import Env
-from engine.verifier.graph import components
+from engine.verifier.graph import components, loops_back
 from engine.verifier.protos import find_proto
 
 __all__ = ["compute_live_regs", "live_regs_text", "solve"]
@@ -80,9 +80,10 @@ def compute_live_regs(env: Env) -> None:
             rules.append(_use_def(env, env.insns[i], row))
             followers.append(successors(env, i))
     starts = [subprog.start for subprog in env.subprogs]
-    env.stack_live.prepare(followers, starts, env.calls_callback, env.prune_point)
-    env.loop_of = components(followers)
-    env.has_loops = any(env.loop_of) or any(env.calls_callback)
+    looping = loops_back(followers)
+    env.stack_live.prepare(followers, starts, env.calls_callback, env.prune_point, looping=looping)
+    env.loop_of = components(followers) if looping else [0] * count
+    env.has_loops = looping or 1 in env.calls_callback
     env.live_regs = [mask & 0x3FF for mask in solve(rules, followers, env.stack_live.predecessors)]
 
 

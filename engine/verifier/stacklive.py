@@ -16,6 +16,7 @@ from engine.verifier.state import INVALID_SLOT, Frame, State
 __all__ = ["Chain", "StackLiveness", "slots_text"]
 
 _FRAME = (1 << 64) - 1
+_TOLD = 256
 
 
 def slots_text(mask: int) -> str:
@@ -94,19 +95,19 @@ class Chain:
 class StackLiveness:
     """The chains of one program. `current` is the one that the walk is in.
 
-    `step` is called for each instruction looked at, and may raise; `say` takes lines for the log.
+    `steps` is told how many instructions were looked at, and may raise; `say` takes lines for the log.
     """
 
-    def __init__(self, step: Callable[[], None], say: Callable[[str], None] | None = None) -> None:
-        self._step = step
+    def __init__(self, steps: Callable[[int], None], say: Callable[[str], None] | None = None) -> None:
+        self._steps = steps
         self._say = say
         self._followers: Sequence[list[int]] = ()
         self.predecessors: list[list[int]] = []
         self._starts: Sequence[int] = ()
         self._callbacks: Sequence[int] = ()
         self._noted: Sequence[int] = ()
-        self._order: list[int] = []
-        self._place: list[int] = []
+        self._order: Sequence[int] = ()
+        self._place: Sequence[int] = ()
         self._roots: dict[int, Chain] = {}
         self.current = Chain(None, -1, 0)
 
@@ -116,9 +117,13 @@ class StackLiveness:
         starts: Sequence[int],
         callbacks: Sequence[int],
         noted: Sequence[int],
+        *,
+        looping: bool,
     ) -> None:
         """Take the program's control flow: successors of each instruction, starts of functions, calls of
-        callbacks, and instructions of which the log tells even when they do not use the stack."""
+        callbacks, instructions of which the log tells even when they do not use the stack, and whether any
+        jumps back (if none does, what is live does not depend on the order in which it is found; the log
+        does)."""
         self._followers = followers
         self._starts = starts
         self._callbacks = callbacks
@@ -127,10 +132,14 @@ class StackLiveness:
         for idx, targets in enumerate(followers):
             for target in targets:
                 self.predecessors[target].append(idx)
-        self._order = postorder(followers, starts)
-        self._place = [-1] * len(followers)
-        for place, idx in enumerate(self._order):
-            self._place[idx] = place
+        count = len(followers)
+        if looping or self._say is not None:
+            self._order = postorder(followers, starts)
+            self._place = [-1] * count
+            for place, idx in enumerate(self._order):
+                self._place[idx] = place
+        else:
+            self._order = self._place = range(count - 1, -1, -1)
 
     def chain(self, frames: list[Frame]) -> Chain:
         """The chain that these frames are."""
@@ -195,13 +204,17 @@ class StackLiveness:
         waiting = set(todo)
         heapify(todo)
         changed = False
+        looked = 0
         lines: list[tuple[int, str]] = []
         while todo:
             here = heappop(todo)
             if here not in waiting:
                 continue
             waiting.discard(here)
-            self._step()
+            looked += 1
+            if looked == _TOLD:
+                self._steps(looked)
+                looked = 0
             idx = order[here]
             if not self._renew(chain, idx, lines):
                 continue
@@ -213,6 +226,7 @@ class StackLiveness:
                 elif where not in waiting:
                     waiting.add(where)
                     heappush(todo, where)
+        self._steps(looked)
         if self._say is not None:
             for _, line in sorted(lines, key=lambda entry: entry[0]):
                 self._say(line)

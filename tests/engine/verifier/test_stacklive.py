@@ -17,9 +17,10 @@ class _Counted(StackLiveness):
 
 def _calls(log: list[str] | None = None) -> _Counted:
     """A program of calls of one function of two instructions and an exit, and an exit."""
-    live = _Counted(lambda: None, log.append if log is not None else None)
+    live = _Counted(lambda _: None, log.append if log is not None else None)
     followers = [[n + 1] for n in range(_SITES)] + [[], [_FUNCTION + 1], [_FUNCTION + 2], []]
-    live.prepare(followers, [0, _FUNCTION], bytearray(len(followers)), bytearray(len(followers)))
+    none = bytearray(len(followers))
+    live.prepare(followers, [0, _FUNCTION], none, none, looping=False)
     return live
 
 
