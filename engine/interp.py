@@ -8,7 +8,8 @@ the program was allowed, and shows every step to a hook.
 import ctypes
 import errno
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from time import monotonic_ns
 from typing import Protocol, cast
 
 from engine.abi.bpf import FuncId
@@ -19,6 +20,7 @@ from engine.isa import MAX_TAIL_CALLS, STACK_SIZE, Atomic, Form, Insn, Opcode, P
 from engine.isa.semantics import alu, atomic, byte_order, compare, sign_extend
 from engine.jit.lang import Native
 from engine.maps.header import MapHdr
+from engine.maygoto import MAY_GOTO_NS, MAY_GOTO_TURNS
 from engine.memory import KERNEL_BASE, WINDOW_BASE
 from engine.progspec import MapLike
 from engine.verifier import PtrClass, Verified
@@ -80,8 +82,10 @@ class _Frame:
 
     regs: list[int]
     pc: int
-    budgets: dict[int, int] = field(default_factory=dict)
-    """Iterations left to each may_goto."""
+    turns: int = MAY_GOTO_TURNS
+    """Turns left until may_goto asks for more."""
+    since: int = 0
+    """When it did so first; 0 before."""
 
 
 Trace = Callable[[int, Insn, list[int]], None]
@@ -208,9 +212,15 @@ class Interpreter:
         frame.pc += 1 + (insn.off if row.symbol == "goto" else insn.imm)
 
     def _may_goto(self, frame: _Frame, insn: Insn, row: Opcode) -> None:
-        left = frame.budgets.get(frame.pc, _MAX_LOOPS)
-        frame.budgets[frame.pc] = left - 1
-        frame.pc += 1 + (0 if left else insn.off)
+        if not frame.turns:
+            frame.pc += 1 + insn.off
+            return
+        frame.turns -= 1
+        if not frame.turns:
+            now = monotonic_ns()
+            frame.since = frame.since or now
+            frame.turns = MAY_GOTO_TURNS if now - frame.since < MAY_GOTO_NS else 0
+        frame.pc += 1
 
     def _exit(self, frame: _Frame, insn: Insn, row: Opcode) -> int:
         return frame.regs[0]

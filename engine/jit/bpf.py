@@ -16,6 +16,7 @@ from engine.jit.bpf_ir import Body
 from engine.jit.bpf_switch import find_switch
 from engine.jit.bpf_unit import HelperLike, Unit
 from engine.jit.build import cached_object
+from engine.maygoto import MAY_GOTO_TURNS, more_turns
 from engine.verifier import PtrClass, Subprog, Verified
 
 __all__ = ["Code", "bpf_assembly", "compile_bpf", "module_text"]
@@ -23,8 +24,6 @@ __all__ = ["Code", "bpf_assembly", "compile_bpf", "module_text"]
 _LARGE, _HUGE = 4096, 10_000
 """Instructions beyond which less optimisation, and then none, keeps the time to load in bounds: for twice the
 code LLVM takes more than twice as long."""
-_MAY_GOTO_LOOPS = 8 << 20
-"""Iterations after which `may_goto` leaves its loop (BPF_MAX_LOOPS, include/linux/bpf.h)."""
 _PARAMETERS = ["a1", "a2", "a3", "a4", "a5", "env"]
 _SWAPS = "\n".join(f"declare i{n} @llvm.bswap.i{n}(i{n})" for n in (16, 32, 64))
 
@@ -101,6 +100,7 @@ class _Function:
         self._blocks = blocks_of(self._insns, sub.start, sub.end)
         self._start = sub.start
         self._passed_over: set[int] = set()
+        self._counts_turns = False
         context = 0b10 if number == 0 else 0
         self._views = views(self._insns, self._blocks, sub.start, context, unit.returns_pointer)
 
@@ -172,7 +172,10 @@ class _Function:
             return
         if row.form is Form.JUMP and self._switch(index):
             return
-        test = bpf_ops.condition(b, insn, row) if row.form is Form.JUMP else self._exhausted(index)
+        if row.form is Form.MAY_GOTO:
+            self._may_goto(self._name(target), self._name(index + 1))
+            return
+        test = bpf_ops.condition(b, insn, row)
         b.flush()
         b.do(f"br i1 {test}, label %{self._name(target)}, label %{self._name(index + 1)}")
 
@@ -192,14 +195,30 @@ class _Function:
         b.do(f"switch {kind} {value}, label %{self._name(found.default)} [ {cases} ]")
         return True
 
-    def _exhausted(self, index: int) -> str:
-        """Count down the budget of the `may_goto` at `index`; true when nothing is left."""
+    def _may_goto(self, out: str, stay: str) -> None:
+        """Leave for `out` when no turns are left; the last one of those granted asks for more."""
         b = self._b
-        slot = f"%may{index}"
-        b.entry[-1:-1] = [f" {slot} = alloca i64", f" store i64 {_MAY_GOTO_LOOPS}, ptr {slot}"]
-        left = b.value(f"load i64, ptr {slot}")
-        b.do(f"store i64 {b.value(f'sub i64 {left}, 1')}, ptr {slot}")
-        return b.value(f"icmp eq i64 {left}, 0")
+        if not self._counts_turns:
+            self._counts_turns = True
+            slots = [f" {slot} = alloca i64" for slot in ("%turns", "%since")]
+            b.entry[-1:-1] = [
+                *slots,
+                f" store i64 {MAY_GOTO_TURNS}, ptr %turns",
+                " store i64 0, ptr %since",
+            ]
+        b.flush()
+        turn, last = b.fresh("turn"), b.fresh("last")
+        turns = b.value("load i64, ptr %turns")
+        b.do(f"br i1 {b.value(f'icmp eq i64 {turns}, 0')}, label %{out}, label %{turn}")
+        b.label(turn)
+        left = b.value(f"sub i64 {turns}, 1")
+        b.do(f"store i64 {left}, ptr %turns")
+        b.do(f"br i1 {b.value(f'icmp eq i64 {left}, 0')}, label %{last}, label %{stay}")
+        b.label(last)
+        name = self._unit.emission.include(more_turns).name
+        granted = b.value(f'call i64 @"{name}"(i64 {b.value("ptrtoint ptr %since to i64")})')
+        b.do(f"store i64 {granted}, ptr %turns")
+        b.do(f"br label %{stay}")
 
     def _insn(self, insn: Insn, row: Opcode, index: int) -> None:
         b = self._b

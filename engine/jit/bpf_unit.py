@@ -24,6 +24,7 @@ from engine.jit.emit import Emission
 from engine.jit.lang import Native
 from engine.jit.source import closure, key_of
 from engine.maps.header import NO_LOCK, MapHdr, MapOps
+from engine.maygoto import more_turns
 from engine.progspec import MapLike
 from engine.verifier import Subprog, Verified
 
@@ -196,7 +197,8 @@ class Unit:
             known = cast(NativeMap, used)
             shape = (int(known.type), known.key_size, known.value_size, known.max_entries, *known.shape)
             digest.update(repr(shape).encode() + (self.content(number) or b""))
-        natives = []
+        rows = [row for insn in verified.insns if (row := insn.opcode)]
+        natives = [more_turns] if any(row.form is Form.MAY_GOTO for row in rows) else []
         for index, insn in self.helper_calls:
             helper = self.helpers[insn.imm]
             digest.update(f"{index} {helper.native.arity} {helper.returns_pointer}".encode())

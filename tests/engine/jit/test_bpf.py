@@ -16,6 +16,7 @@ from engine.jit.bpf_unit import Unit
 from engine.machine import Machine
 from engine.maps import Map, MapSpec, create_map
 from engine.maps.header import MapHdr
+from engine.maygoto import MAY_GOTO_TURNS
 from engine.memory import kernel_ptr
 from engine.verifier import PtrClass, Verified
 from tests.engine.trusted import interpret, run_native, trusted
@@ -349,7 +350,18 @@ def test_the_interpreter_checks_accesses(env: int) -> None:
 
 def test_may_goto_ends_endless_loops(env: int) -> None:
     program = trusted("r0 = 0\ntop: r0 += 1\nmay_goto pc+1\ngoto top\nexit")
-    assert run_native(program, 0, env) == (8 << 20) + 1
+    turns = run_native(program, 0, env)
+    assert turns % MAY_GOTO_TURNS == 1
+    assert turns > 2 * MAY_GOTO_TURNS
+    assert Interpreter(program, {}).run(0, env) % MAY_GOTO_TURNS == 1
+
+
+def test_the_time_of_may_goto_is_one_for_all_loops_of_a_call(env: int) -> None:
+    """When the first loop took it all, the second one is left at once; the next call has its own."""
+    loops = "r0 = 0\na: may_goto b\ngoto a\nb: r0 += 1\nmay_goto out\ngoto b\nout: exit"
+    assert run_native(trusted(loops), 0, env) == 1
+    short = "r6 = 0\nr7 = 0\ntop: r6 += 1\nmay_goto out\nif r6 < 100000 goto top\nout: r0 = r6\nexit"
+    assert run_native(trusted(short), 0, env) == 100000
 
 
 def test_loads_from_a_map_that_cannot_change_are_constants(
