@@ -64,6 +64,15 @@ class KernelVerdict:
         return errno.errorcode.get(self.errno, str(self.errno)) if self.errno else "OK"
 
 
+def kernel_unlike(release: str) -> str:
+    """Why the machine's kernel cannot be compared with the engine, which is like that of `release`; empty when
+    it can."""
+    running = os.uname().release
+    if running == release or running.startswith((release + ".", release + "-")):
+        return kernel_unavailable()
+    return f"the engine is like Linux {release}, this is {running}"
+
+
 def load(
     insns: bytes,
     prog_type: ProgType = ProgType.SOCKET_FILTER,

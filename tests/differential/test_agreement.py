@@ -1,6 +1,5 @@
 """Short runs of the campaigns: the engine accepts nothing that the machine's kernel refuses."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,16 +8,10 @@ import pytest
 from tests.differential import campaigns
 from tests.differential.compiled import no_compiler
 from tests.differential.verdicts import Agreement
-from tests.kernel_oracle import kernel_unavailable
+from tests.kernel_oracle import kernel_unlike
 
-_UNAVAILABLE = kernel_unavailable()
-pytestmark = [
-    pytest.mark.skipif(bool(_UNAVAILABLE), reason=_UNAVAILABLE or "kernel available"),
-    pytest.mark.skipif(
-        not os.uname().release.startswith("6.18"),
-        reason="the engine's verifier is that of 6.18, verdicts of another kernel may differ",
-    ),
-]
+_UNLIKE = kernel_unlike("6.18")
+pytestmark = pytest.mark.skipif(bool(_UNLIKE), reason=_UNLIKE or "like it")
 _LIBBPF_TOOLS = [Path("/usr/sbin") / name for name in ("opensnoop", "biolatency", "runqlat", "ksnoop")]
 
 
