@@ -65,8 +65,8 @@ class KernelVerdict:
 
 
 def kernel_unlike(release: str) -> str:
-    """Why the machine's kernel cannot be compared with the engine, which is like that of `release`; empty when
-    it can."""
+    """Why the machine's kernel cannot be compared with the engine, which is like that of `release`; empty
+    when it can."""
     running = os.uname().release
     if running == release or running.startswith((release + ".", release + "-")):
         return kernel_unavailable()
