@@ -84,7 +84,7 @@ class Env:
         self.live_regs: list[int] = [0x3FF] * count
         self.back_steps: list[tuple[int, int, int]] = []
 
-        self.stack_live = StackLiveness(self.flowed, self.say if self.verbose else None)
+        self.stack_live = StackLiveness()
         self.flow_steps = 0
 
         self.state: State = State([Frame(-1, 0, 0)])
@@ -135,7 +135,11 @@ class Env:
             if self.interrupted is not None and self.interrupted():
                 self.reject(errno.EAGAIN, "verification was interrupted")
 
-    def flowed(self, steps: int) -> None:
+    def update_stack(self) -> None:
+        """A path or a function ends: see what of the stack matters before."""
+        self.stack_live.update(self._flowed, self.say if self.verbose else None)
+
+    def _flowed(self, steps: int) -> None:
         """Steps of data flow were made, of which there may be so many."""
         self.flow_steps += steps
         if self.flow_steps > _FLOW_LIMIT:

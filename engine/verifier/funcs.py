@@ -126,7 +126,7 @@ def leave_by_failed_load(env: Env) -> int:
 
 def leave_frame(env: Env) -> int:
     """BPF_EXIT of a function that was called; the next instruction (`prepare_func_exit`)."""
-    env.stack_live.update()
+    env.update_stack()
     state = env.state
     callee, caller = state.frames[-1], state.frames[-2]
     result = callee.regs[0]

@@ -10,6 +10,7 @@ from engine.verifier.cfg import successors
 from engine.verifier.env import Env
 from engine.verifier.graph import components, loops_back
 from engine.verifier.protos import find_proto
+from engine.verifier.stackflow import ControlFlow
 
 __all__ = ["compute_live_regs", "live_regs_text", "solve"]
 
@@ -81,10 +82,11 @@ def compute_live_regs(env: Env) -> None:
             followers.append(successors(env, i))
     starts = [subprog.start for subprog in env.subprogs]
     looping = loops_back(followers)
-    env.stack_live.prepare(followers, starts, env.calls_callback, env.prune_point, looping=looping)
+    control = ControlFlow.of(followers, starts, env.prune_point, ordered=looping or env.verbose)
+    env.stack_live.prepare(control, starts, env.calls_callback)
     env.loop_of = components(followers) if looping else [0] * count
     env.has_loops = looping or 1 in env.calls_callback
-    env.live_regs = [mask & 0x3FF for mask in solve(rules, followers, env.stack_live.predecessors)]
+    env.live_regs = [mask & 0x3FF for mask in solve(rules, followers, control.predecessors)]
 
 
 def solve(

@@ -49,7 +49,7 @@ def walk(env: Env, start: State, insn_idx: int, subprog: int) -> None:
         while _step(env, steps, fresh):
             fresh = steps.fresh
         branch_done(env, env.state)
-        env.stack_live.update()
+        env.update_stack()
         if not env.pending:
             return
         path = env.pending.pop()

@@ -1,27 +1,31 @@
 """Which stack slots may still be read: through calls, and without looking at what did not change."""
 
-from engine.verifier.stacklive import Chain, StackLiveness, slots_text
+from collections.abc import Callable
+
+from engine.verifier.stackflow import ControlFlow, slots_text
+from engine.verifier.stacklive import StackLiveness
 from engine.verifier.state import MAIN_CALLSITE, Frame, State
 
 _SITES = 50
 _FUNCTION = _SITES + 1
 
 
-class _Counted(StackLiveness):
-    renewed = 0
+class _Program(StackLiveness):
+    """Calls of a function of two instructions and an exit, and an exit. Counts instructions looked at."""
 
-    def _renew(self, chain: Chain, idx: int, lines: list[tuple[int, str]]) -> bool:
-        self.renewed += 1
-        return super()._renew(chain, idx, lines)
+    def __init__(self, say: Callable[[str], None] | None = None) -> None:
+        super().__init__()
+        followers = [[n + 1] for n in range(_SITES)] + [[], [_FUNCTION + 1], [_FUNCTION + 2], []]
+        none, starts = bytearray(len(followers)), [0, _FUNCTION]
+        self.prepare(ControlFlow.of(followers, starts, none, ordered=say is not None), starts, none)
+        self.looked_at = 0
+        self._told = say
 
+    def settle(self) -> None:
+        self.update(self._look, self._told)
 
-def _calls(log: list[str] | None = None) -> _Counted:
-    """A program of calls of one function of two instructions and an exit, and an exit."""
-    live = _Counted(lambda _: None, log.append if log is not None else None)
-    followers = [[n + 1] for n in range(_SITES)] + [[], [_FUNCTION + 1], [_FUNCTION + 2], []]
-    none = bytearray(len(followers))
-    live.prepare(followers, [0, _FUNCTION], none, none, looping=False)
-    return live
+    def _look(self, steps: int) -> None:
+        self.looked_at += steps
 
 
 def _state(site: int, insn_idx: int) -> State:
@@ -41,67 +45,67 @@ def _slot(frame: int, spi: int) -> int:
 
 
 def test_what_a_callee_reads_of_its_caller_is_live_before_the_call() -> None:
-    live = _calls()
+    live = _Program()
     inside = _state(7, _FUNCTION + 1)
     live.current = live.chain(inside.frames)
     live.read(_FUNCTION + 1, 0, -8, 0)
     live.read(_FUNCTION + 1, 1, -16, -8)
     assert live.alive(inside) == 0
-    live.update()
+    live.settle()
     assert live.alive(inside) == _slot(0, 0) | _slot(1, 1)
     assert live.alive(_main(3)) == _slot(0, 0)
     assert live.alive(_main(8)) == 0
 
 
 def test_slots_written_first_are_not_live() -> None:
-    live = _calls()
+    live = _Program()
     state = _state(7, _FUNCTION)
     live.current = live.chain(state.frames)
     live.write(_FUNCTION, _slot(1, 0))
     live.read(_FUNCTION + 1, 1, -8, 0)
-    live.update()
+    live.settle()
     assert live.alive(state) == 0
     live.write(_FUNCTION, 0)
-    live.update()
+    live.settle()
     assert live.alive(state) == _slot(1, 0)
 
 
 def test_what_a_callee_writes_of_its_caller_is_not_live_before_the_call() -> None:
-    live = _calls()
+    live = _Program()
     live.current = live.chain(_main(9).frames)
     live.read(9, 0, -16, 0)
     live.current = live.chain(_state(7, _FUNCTION).frames)
     live.write(_FUNCTION, _slot(0, 0))
-    live.update()
+    live.settle()
     assert live.alive(_main(8)) == _slot(0, 0) | _slot(0, 1)
     assert live.alive(_main(7)) == _slot(0, 1)
     live.write(_FUNCTION, 0)
-    live.update()
+    live.settle()
     assert live.alive(_main(7)) == _slot(0, 0) | _slot(0, 1)
 
 
 def test_only_what_changed_is_looked_at() -> None:
-    live = _calls()
+    live = _Program()
     for site in range(_SITES):
         live.current = live.chain(_state(site, _FUNCTION).frames)
         live.read(_FUNCTION, 1, -8, 0)
-        live.update()
-    assert live.renewed == _SITES
+        live.settle()
+    assert live.looked_at == _SITES
     live.current = live.chain(_state(3, _FUNCTION).frames)
     live.read(_FUNCTION, 1, -16, -8)
-    live.renewed = 0
-    live.update()
+    live.looked_at = 0
+    live.settle()
     assert live.alive(_state(3, _FUNCTION)) == _slot(1, 0) | _slot(1, 1)
-    assert live.renewed == 1
+    assert live.looked_at == 1
 
 
 def test_the_log_tells_what_changed() -> None:
     log: list[str] = []
-    live = _calls(log)
+    live = _Program(log.append)
     live.current = live.chain(_state(1, _FUNCTION).frames)
     live.read(_FUNCTION + 1, 0, -24, -16)
     live.write(_FUNCTION, _slot(1, 0))
-    live.update()
+    live.settle()
     assert log == [
         f"(1,{_FUNCTION}) frame 0 insn {_FUNCTION + 1} +live -24 ",
         f"(1,{_FUNCTION}) frame 0 insn {_FUNCTION} +live -24 ",
