@@ -30,7 +30,9 @@ __all__ = ["Daemon", "main"]
 _log = logging.getLogger(__name__)
 
 LOG_BYTES = 1 << 20
-HOUSEKEEPING_SECONDS = 0.1
+HOUSEKEEPING_SECONDS, IDLE_SECONDS = 0.1, 0.5
+"""How often it is seen whether something can be given back: while something waits for that, and while nothing
+does."""
 
 SWITCH_SECONDS = 0.001
 """How long a worker thread, which may verify for minutes, keeps the interpreter from who serves requests."""
@@ -76,8 +78,8 @@ class Daemon:
     async def _keep_house(self) -> None:
         """Give back what no runner can still hold."""
         while True:
-            await trio.sleep(HOUSEKEEPING_SECONDS)
-            self.machine.epoch.poll()
+            waiting = self.machine.epoch.poll()
+            await trio.sleep(HOUSEKEEPING_SECONDS if waiting else IDLE_SECONDS)
 
     def close(self) -> None:
         """Detach every process, then let go of probes, pins and memory."""

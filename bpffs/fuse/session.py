@@ -1,5 +1,6 @@
 """Mounting and serving: one pyfuse3 session per process."""
 
+import ctypes
 import os
 import signal
 import tempfile
@@ -7,6 +8,7 @@ import tempfile
 import pyfuse3
 
 from bpffs.fuse.operations import Operations
+from engine.jit.lang import native
 
 __all__ = ["MountError", "mount", "serve", "stop", "unmount"]
 
@@ -14,6 +16,13 @@ MOST_REQUESTS = 4096
 """Requests that may be under way at once. A parked reader holds one; see `parking.MOST_PARKED`."""
 
 STALL_SECONDS = 0.25
+_libc = ctypes.CDLL(None)
+
+
+@native
+def _nothing(signo: int) -> int:
+    """Handle a signal by doing nothing."""
+    return 0
 
 
 class MountError(Exception):
@@ -49,8 +58,10 @@ def _bound_stalls() -> None:
 
     pyfuse3 reads requests from a blocking descriptor when it is readable. If the request is withdrawn just
     then (its process was killed), the read would hold the interpreter until the next one; a signal ends it.
+    Its handler is native, so that the interpreter does not wake up for it.
     """
-    signal.signal(signal.SIGALRM, lambda *_: None)
+    _libc.signal(signal.SIGALRM, ctypes.c_void_p(_nothing.address))
+    signal.siginterrupt(signal.SIGALRM, True)
     signal.setitimer(signal.ITIMER_REAL, STALL_SECONDS, STALL_SECONDS)
 
 
