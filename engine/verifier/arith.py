@@ -48,8 +48,10 @@ def do_alu(env: Env, insn: Insn, row: Opcode) -> None:
         env.regs[insn.dst] = scalar(alu(Alu.NEG, reg.b, reg.b, row.bits == 32))
     elif reg.type == SCALAR:
         reverse = row.form is Form.BSWAP or bool(insn.code & 8)
-        change = byte_swap if reverse else truncate
-        env.regs[insn.dst] = scalar(change(reg.b, insn.imm // 8))
+        if reverse:
+            env.regs[insn.dst] = scalar(byte_swap(reg.b, insn.imm // 8))
+        elif insn.imm < 64:
+            env.regs[insn.dst] = scalar(truncate(reg.b, insn.imm // 8))
     else:
         env.regs[insn.dst] = UNKNOWN_SCALAR
 
