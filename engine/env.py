@@ -88,6 +88,8 @@ class Env(IntEnum):
     """u64, not 0: nobody follows pointers of this hit, so kernel objects need not be filled."""
     CALL_ARGS = 184
     """u64, at a return: host address of the six words that the function was called with."""
+    READER = 192
+    """u64, host address of the runner's reader of user memory, see `engine.usermem`; 0: none."""
     PRIVATE = 256
     """256 bytes for the owner of the runner."""
     RESERVED = 512

@@ -1,9 +1,10 @@
 """Reading the memory that a probe's arguments point to: the attached thread's, or modelled kernel objects."""
 
 from engine.env import Ctl, Env
-from engine.jit.lang import c_call, local, memcpy, native, put8, put64, strnlen, u64, uge, ule, ult
-from engine.kernel.uaccess import min_word
+from engine.jit.lang import c_call, memcpy, native, put8, strnlen, u64, uge, ule, ult
+from engine.kernel.text import min_word
 from engine.memory import KERNEL_BASE, WINDOW_BASE, WINDOW_SIZE
+from engine.usermem import own_read, user_bytes
 
 __all__ = ["TASK_SIZE", "mem_read", "mem_read_string", "mem_read_user", "mem_read_user_string"]
 
@@ -16,24 +17,12 @@ _FIRST_CHUNK = 256
 
 
 @native
-def vm_read(tid: int, dest: int, src: int, size: int) -> int:
-    """process_vm_readv of one range inside a page or more; bytes read or -EFAULT."""
-    iov = local(32)
-    put64(iov, dest)
-    put64(iov + 8, size)
-    put64(iov + 16, src)
-    put64(iov + 24, size)
-    got = c_call("process_vm_readv", tid, iov, 1, iov + 16, 1, 0)
-    return got if got > 0 else _EFAULT
-
-
-@native
 def mem_read_user(env: int, dest: int, src: int, size: int) -> int:
     """`copy_from_user_nofault`: 0 or -EFAULT."""
     tid = u64(env + Env.MEM_TID)
     if tid == 0 or uge(src, TASK_SIZE):
         return _EFAULT
-    return 0 if vm_read(tid, dest, src, size) == size else _EFAULT
+    return 0 if user_bytes(env, tid, dest, src, size) == size else _EFAULT
 
 
 @native
@@ -55,7 +44,7 @@ def kernel_read(env: int, dest: int, src: int, size: int) -> int:
         memcpy(dest, host, size)
         return 0
     if ult(src - KERNEL_BASE, WINDOW_SIZE):
-        got = vm_read(c_call("getpid"), dest, src - KERNEL_BASE + WINDOW_BASE, size)
+        got = own_read(c_call("getpid"), dest, src - KERNEL_BASE + WINDOW_BASE, size)
         return 0 if got == size else _EFAULT
     return _EFAULT
 
@@ -69,15 +58,19 @@ def mem_read(env: int, dest: int, src: int, size: int) -> int:
 
 
 @native
-def string_chunks(tid: int, dest: int, src: int, room: int) -> int:
-    """A string by process_vm_readv, page by page; its length with NUL, cut off at `room`; -EFAULT."""
+def string_chunks(env: int, tid: int, dest: int, src: int, room: int) -> int:
+    """A string page by page, of a thread, or our own where `tid` is 0; its length with NUL, cut off at
+    `room`; -EFAULT."""
     done = 0
     chunk = _FIRST_CHUNK
     while done < room:
         want = _PAGE - (src + done & _PAGE - 1)
         want = min_word(want, chunk)
         want = min_word(want, room - done)
-        got = vm_read(tid, dest + done, src + done, want)
+        if tid:
+            got = user_bytes(env, tid, dest + done, src + done, want)
+        else:
+            got = own_read(c_call("getpid"), dest + done, src + done, want)
         if got < 0:
             return _EFAULT
         length = strnlen(dest + done, got)
@@ -95,7 +88,7 @@ def mem_read_user_string(env: int, dest: int, src: int, room: int) -> int:
     tid = u64(env + Env.MEM_TID)
     if tid == 0 or uge(src, TASK_SIZE) or room <= 0:
         return _EFAULT
-    return string_chunks(tid, dest, src, room)
+    return string_chunks(env, tid, dest, src, room)
 
 
 @native
@@ -117,5 +110,5 @@ def mem_read_string(env: int, dest: int, src: int, room: int) -> int:
         put8(dest + length, 0)
         return length + 1
     if ult(src - KERNEL_BASE, WINDOW_SIZE):
-        return string_chunks(c_call("getpid"), dest, src - KERNEL_BASE + WINDOW_BASE, room)
+        return string_chunks(env, 0, dest, src - KERNEL_BASE + WINDOW_BASE, room)
     return _EFAULT

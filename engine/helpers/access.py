@@ -1,7 +1,7 @@
 """Reading memory that may not be there: user memory of the current thread, kernel memory, our own.
 
 A program's idea of an address is one of these:
-- the user half: memory of thread `Env.MEM_TID`, read with process_vm_readv;
+- the user half: memory of thread `Env.MEM_TID` (`engine.usermem`);
 - the kernel half: the window's alias (`engine.memory`), of which the kernel arena is always mapped;
 - a host address of something the program was given: map values and rings (inside the window), registers,
   its own stack. Only those ranges of our own memory can be read, and of them only registers and arena are
@@ -14,8 +14,9 @@ Everything else reads as the kernel's own answer: -ERANGE for an address that ca
 import errno
 
 from engine.env import Ctl, Env
-from engine.jit.lang import c_call, local, memcpy, native, put8, put64, u8, u64, uge, ugt, ult
+from engine.jit.lang import c_call, local, memcpy, native, put8, u8, u64, uge, ugt, ult
 from engine.memory import KERNEL_BASE, PAGE_SIZE, WINDOW_BASE, WINDOW_SIZE
+from engine.usermem import own_read, user_bytes
 
 __all__ = ["TASK_SIZE", "host_of", "read_kernel", "read_kernel_string", "read_user", "read_user_string"]
 
@@ -32,26 +33,14 @@ _ERANGE = -errno.ERANGE
 
 
 @native
-def _remote_read(tid: int, to: int, source: int, size: int) -> int:
-    """Copy from the memory of a thread: 0, or -EFAULT where any byte is missing."""
-    vectors = local(32)
-    put64(vectors, to)
-    put64(vectors + 8, size)
-    put64(vectors + 16, source)
-    put64(vectors + 24, size)
-    done = c_call("process_vm_readv", tid, vectors, 1, vectors + 16, 1, 0)
-    return 0 if done == size else _EFAULT
-
-
-@native
 def read_user(env: int, to: int, user: int, size: int) -> int:
     """Copy `size` bytes of user memory: 0 or -EFAULT."""
     tid = u64(env + Env.MEM_TID)
     if ugt(size, TASK_SIZE) or ugt(user, TASK_SIZE - size):
         return _EFAULT
-    if size == 0:
-        return 0
-    return _remote_read(tid, to, user, size) if tid != 0 else _EFAULT
+    if tid == 0 and size != 0:
+        return _EFAULT
+    return 0 if user_bytes(env, tid, to, user, size) == size else _EFAULT
 
 
 @native(inline=True)
@@ -101,7 +90,7 @@ def read_kernel(env: int, to: int, address: int, size: int) -> int:
     if found < 0:
         return found
     if found & 1:
-        return _remote_read(c_call("getpid"), to, found >> 1, size)
+        return 0 if own_read(c_call("getpid"), to, found >> 1, size) == size else _EFAULT
     memcpy(to, found >> 1, size)
     return 0
 

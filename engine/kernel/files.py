@@ -35,7 +35,7 @@ from engine.kernel.layout import (
     SuperBlock,
 )
 from engine.kernel.paths import FMODE_READ, FMODE_WRITE, O_ACCMODE, connect_block, put_dentry, split_path
-from engine.kernel.uaccess import put_decimal, put_text
+from engine.kernel.text import put_decimal, put_text
 
 __all__ = ["fd_path", "file_block", "file_is_seekable", "file_object", "read_status_octal"]
 

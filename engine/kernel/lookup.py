@@ -19,7 +19,7 @@ from engine.kernel.layout import (
     Slot,
 )
 from engine.kernel.paths import path_file_object
-from engine.kernel.uaccess import put_decimal, put_text
+from engine.kernel.text import put_decimal, put_text
 
 __all__ = [
     "apply_umask",

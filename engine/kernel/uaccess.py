@@ -1,13 +1,11 @@
-"""Reading the current thread's user memory from native code, and small text work that goes with it.
-
-Reads are made with process_vm_readv of `Env.MEM_TID`. They can block for as long as a page fault of the
-thread itself could, so no lock that a file operation needs may be held.
-"""
+"""Reading the current thread's user memory from native code."""
 
 from engine.env import Env
-from engine.jit.lang import c_call, local, native, put8, put64, u8, u64, udiv
+from engine.jit.lang import native, u8, u64
+from engine.kernel.text import min_word
+from engine.usermem import user_bytes
 
-__all__ = ["NAME_TOO_LONG", "min_word", "put_decimal", "put_text", "user_read", "user_string"]
+__all__ = ["NAME_TOO_LONG", "user_read", "user_string"]
 
 _PAGE = 4096
 _EFAULT = -14
@@ -21,15 +19,7 @@ def user_read(env: int, to: int, user: int, size: int) -> int:
     tid = u64(env + Env.MEM_TID)
     if tid == 0:
         return _EFAULT
-    if size == 0:
-        return 0
-    vectors = local(32)
-    put64(vectors, to)
-    put64(vectors + 8, size)
-    put64(vectors + 16, user)
-    put64(vectors + 24, size)
-    done = c_call("process_vm_readv", tid, vectors, 1, vectors + 16, 1, 0)
-    return 0 if done == size else _EFAULT
+    return 0 if user_bytes(env, tid, to, user, size) == size else _EFAULT
 
 
 @native
@@ -50,38 +40,3 @@ def user_string(env: int, to: int, user: int, size: int) -> int:
                 return done
             done += 1
     return NAME_TOO_LONG
-
-
-@native(inline=True)
-def min_word(a: int, b: int) -> int:
-    """The smaller of two non-negative words."""
-    return a if a < b else b
-
-
-@native
-def put_decimal(to: int, value: int) -> int:
-    """Write a non-negative number as text without NUL; returns the address after it."""
-    digits = local(24)
-    n = 0
-    more = 1
-    while more:
-        next_value = udiv(value, 10)
-        put8(digits + n, 48 + value - next_value * 10)
-        n += 1
-        value = next_value
-        more = value != 0
-    while n > 0:
-        n -= 1
-        put8(to, u8(digits + n))
-        to += 1
-    return to
-
-
-@native
-def put_text(to: int, text: int) -> int:
-    """Copy a NUL-terminated text without its NUL; returns the address after it."""
-    while u8(text) != 0:
-        put8(to, u8(text))
-        to += 1
-        text += 1
-    return to

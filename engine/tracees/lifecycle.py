@@ -6,7 +6,7 @@ birth is told before anything that it does; if the parent ends or is let go with
 
 from engine.clock import monotonic
 from engine.env import TASK_COMM_LEN, Ctl, Env
-from engine.jit.lang import c_call, local, memcpy, native, put8, put32, put64, u32, u64
+from engine.jit.lang import local, memcpy, native, put8, put32, put64, u32, u64
 from engine.probes.events import thread_exec, thread_exit, thread_fork, thread_killed, thread_renamed
 from engine.tracees.proc import exec_name, read_identity, tracer_of
 from engine.tracees.ptrace import Event, Request, Sig, Sys, UserRegs
@@ -14,6 +14,7 @@ from engine.tracees.resume import let_go, request, resume
 from engine.tracees.state import Flag, Mode, Rec, St
 from engine.tracees.task import describe, refresh
 from engine.tracees.threads import find, insert, record
+from engine.usermem import user_bytes
 
 __all__ = [
     "after_prctl",
@@ -38,22 +39,6 @@ _PR_SET_NAME = 15
 def events_wanted(st: int) -> int:
     """Whether process events fire anything."""
     return u64(u64(st + St.CTL) + Ctl.EVENTS)
-
-
-@native
-def _read_user(tid: int, to: int, address: int, size: int) -> int:
-    """Bytes read of the thread's memory, up to the first page that cannot be."""
-    here = local(16)
-    there = local(32)
-    put64(here, to)
-    put64(here + 8, size)
-    first = 4096 - (address & 4095)
-    first = first if first < size else size
-    put64(there, address)
-    put64(there + 8, first)
-    put64(there + 16, address + first)
-    put64(there + 24, size - first)
-    return c_call("process_vm_readv", tid, here, 1, there, 2, 0)
 
 
 @native
@@ -122,7 +107,7 @@ def _clone_flags(st: int, rec: int, event: int) -> int:
     if u64(regs + UserRegs.ORIG_AX) == Sys.CLONE3:
         flags = local(16)
         put64(flags, 0)
-        _read_user(u32(rec + Rec.TID), flags, u64(regs + UserRegs.DI), 8)
+        user_bytes(u64(st + St.ENV), u32(rec + Rec.TID), flags, u64(regs + UserRegs.DI), 8)
         return u64(flags)
     return _VFORK_FLAGS if event == Event.VFORK else 0
 
@@ -174,7 +159,7 @@ def new_program(st: int, rec: int, former: int) -> int:
     renamed(st, rec)
     tid = u32(rec + Rec.TID)
     path = local(_PATH_MAX)
-    got = _read_user(tid, path, exec_name(st, tid), _PATH_MAX - 1)
+    got = user_bytes(u64(st + St.ENV), tid, path, exec_name(st, tid), _PATH_MAX - 1)
     put8(path + (got if got > 0 else 0), 0)
     return thread_exec(u64(st + St.ENV), path, former)
 

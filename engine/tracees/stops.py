@@ -43,6 +43,7 @@ from engine.tracees.state import REC_SIZE, Flag, Mode, Phase, Rec, St
 from engine.tracees.syscalls import on_syscall
 from engine.tracees.task import forget_identity, refresh
 from engine.tracees.threads import find, forget_task, remove
+from engine.usermem import forget_memory
 
 __all__ = ["on_status"]
 
@@ -122,6 +123,7 @@ def _on_exec(st: int, rec: int) -> int:
     if former != tid:
         _take_over(st, rec, former)
     forget_identity(rec)
+    forget_memory(u64(st + St.ENV), tid)
     if load_regs(st, rec) == 0:
         _note_width(st, rec)
     if events_wanted(st) and not u32(rec + Rec.FLAGS) & Flag.COMPAT:

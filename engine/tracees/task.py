@@ -22,6 +22,7 @@ from engine.tracees.proc import Stat, read_comm, read_identity, stat_field
 from engine.tracees.ptrace import Request, Sys
 from engine.tracees.state import COMM_NS, CPU_NS, SLOW_CPU_NS, Flag, Rec, St
 from engine.tracees.threads import find
+from engine.usermem import user_bytes
 
 __all__ = ["current_cpu", "describe", "forget_identity", "refresh"]
 
@@ -61,14 +62,8 @@ def _rseq_cpu(st: int, rec: int) -> int:
         _find_rseq(st, rec)
     if u64(rec + Rec.RSEQ) == _NO_RSEQ:
         return -1
-    here = local(16)
-    there = local(16)
     cpu = local(16)
-    put64(here, cpu)
-    put64(here + 8, 4)
-    put64(there, u64(rec + Rec.RSEQ) + _RSEQ_CPU_ID)
-    put64(there + 8, 4)
-    got = c_call("process_vm_readv", u32(rec + Rec.TID), here, 1, there, 1, 0)
+    got = user_bytes(u64(st + St.ENV), u32(rec + Rec.TID), cpu, u64(rec + Rec.RSEQ) + _RSEQ_CPU_ID, 4)
     return u32(cpu) if got == 4 else -1
 
 

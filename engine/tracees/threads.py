@@ -7,6 +7,7 @@ first free slot.
 from engine.jit.lang import atomic_add64, memset, native, put32, put64, u32, u64
 from engine.kernel.tasks import task_free
 from engine.tracees.state import INDEX_SLOTS, MAX_THREADS, REC_SIZE, Flag, Rec, St
+from engine.usermem import forget_memory
 
 __all__ = ["find", "forget_task", "insert", "record", "remove"]
 
@@ -92,6 +93,7 @@ def remove(st: int, tid: int) -> int:
     if u32(rec + Rec.FLAGS) & Flag.DETACH:
         put64(st + St.DETACHING, u64(st + St.DETACHING) - 1)
     forget_task(st, rec)
+    forget_memory(u64(st + St.ENV), tid)
     put32(rec + Rec.TID, 0)
     put32(rec + Rec.NEXT, u64(st + St.FREE))
     put64(st + St.FREE, entry)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from engine.env import peek32, peek64, poke32, poke64
+from engine.env import Env, peek32, peek64, poke32, poke64
 from engine.errors import KernelError
 from engine.jit.lang import compile_native, xchg32
 from engine.machine import Machine
@@ -34,6 +34,7 @@ from engine.tracees.rescue import end_watch, to_ordinary, watch_tracer
 from engine.tracees.restart import IDENTITY_CALLS, RESTARTABLE, RESTARTABLE32, bitmap
 from engine.tracees.state import INDEX_SLOTS, MAX_THREADS, REC_SIZE, ST_SIZE, Flag, Reason, Rec, St
 from engine.tracees.threads import find
+from engine.usermem import LOOK_NS, READER_SIZE, Reader, end_reader, read_missing
 
 __all__ = ["Tracer"]
 
@@ -109,12 +110,16 @@ class Tracer:
         self._running = False
         self._thread: threading.Thread | None = None
         self._rescuer = threading.Thread(target=watch_tracer, args=(self._st,), name="rescuer", daemon=True)
+        self._pages = Region("bpf-usermem", READER_SIZE)
+        self._reader = threading.Thread(
+            target=read_missing, args=(self._pages.address,), name="reader", daemon=True
+        )
 
     def start(self) -> None:
         """Compile the native loop, start the tracer thread. KernelError when there is no timer left."""
         handlers = self._handlers
         compile_native([handlers.wanted, handlers.enter, handlers.exit])
-        compile_native([trace_loop, ring, watch_tracer, to_ordinary, end_watch])
+        compile_native([trace_loop, ring, watch_tracer, to_ordinary, end_watch, read_missing, end_reader])
         self._fill_state()
         keep_stops_quiet()
         self._machine.probes.on_change.append(self.rearm)
@@ -123,11 +128,15 @@ class Tracer:
         self._thread.start()
         ready.result()
         self._rescuer.start()
+        self._reader.start()
 
     def _fill_state(self) -> None:
         st, handlers = self._st, self._handlers
         poke64(st + St.CTL, self._machine.ctl)
-        poke64(st + St.ENV, self._machine.new_env())
+        env = self._machine.new_env()
+        poke64(st + St.ENV, env)
+        poke64(env + Env.READER, self._pages.address)
+        poke64(self._pages.address + Reader.LOOK + 8, LOOK_NS)
         poke64(st + St.INDEX, st + ST_SIZE)
         poke64(st + St.RECORDS, st + ST_SIZE + INDEX_SLOTS * 4)
         poke64(st + St.WANTED, handlers.wanted.address)
@@ -302,6 +311,8 @@ class Tracer:
         thread.join()
         end_watch(self._st)
         self._rescuer.join()
+        end_reader(self._pages.address)
+        self._reader.join(_STOP_PATIENCE)
         for fd in (Place.LOAD_FD, Place.DELAY_FD, Place.AUTOGROUP_FD):
             if (number := peek32(self._st + fd)) != NO_FD:
                 os.close(number)
@@ -309,6 +320,9 @@ class Tracer:
         with self._lock:
             self._machine.free_env(peek64(self._st + St.ENV))
             self._region.close()
+        if not self._reader.is_alive():
+            # One that waits for a page yet would write to it.
+            self._pages.close()
 
     def _end(self) -> None:
         self._running = False

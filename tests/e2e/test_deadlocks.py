@@ -5,11 +5,12 @@ Every command has a deadline (`Shell`), so a deadlock is a failure.
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Shell, is_running, wait_for_end, wait_until, wait_until_reading
+from tests.e2e.conftest import ROOT, Shell, is_running, wait_for_end, wait_until, wait_until_reading
 
 RUN = "bpffs run -m $M --"
 ARM = "echo 'p:o do_sys_openat2 f=+0(%si):ustring' > $T/kprobe_events; echo 1 > $T/events/kprobes/o/enable"
@@ -67,6 +68,19 @@ def test_memory_of_an_attached_process_is_a_file_on_the_mount(mounted: Shell) ->
     (mounted.mount.parent / "mapped.py").write_text(MAPPED)
     for file in ("sys/devices/kprobe/type", "sys/devices/uprobe/format/ref_ctr_offset"):
         assert mounted.ok(f"{RUN} python3 $M/../mapped.py $M/{file}") == "done\n"
+
+
+def test_memory_that_another_attached_thread_supplies(mounted: Shell) -> None:
+    """Fetching the path of open(2) waits for a thread that waits for us, its own calls being probed too."""
+    (mounted.mount / "tracefs/kprobe_events").write_text(
+        "p:o do_sys_openat2 f=+0(%si):ustring\np:r ksys_read\np:i __x64_sys_ioctl\n"
+    )
+    mounted.ok("echo 1 > $T/events/kprobes/enable")
+    outcome = mounted(f"{RUN} {sys.executable} -m tests.userfault /etc/hostname 4", PYTHONPATH=str(ROOT))
+    if outcome.status == 77:
+        pytest.skip("no userfaultfd")
+    assert (outcome.status, outcome.out) == (0, "4\n")
+    assert mounted.ok("cat $T/trace").count("f=(fault)") >= 4
 
 
 def test_a_stopped_reader_does_not_hold_up_hits(mounted: Shell) -> None:

@@ -15,7 +15,8 @@ from engine.kernel.objects import (
     open_how_object,
     user_open_how_object,
 )
-from engine.kernel.uaccess import put_decimal, user_read, user_string
+from engine.kernel.text import put_decimal
+from engine.kernel.uaccess import user_read, user_string
 from engine.machine import Machine
 from engine.memory import host_ptr
 from engine.probes.driver import Driver

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.env import peek32, peek64, poke32, poke64
+from engine.env import ENV_SIZE, peek32, peek64, poke32, poke64
 from engine.memory import Region
 from engine.tracees.state import INDEX_SLOTS, MAX_THREADS, REC_SIZE, ST_SIZE, Flag, Rec, St
 from engine.tracees.threads import find, insert, remove
@@ -14,7 +14,9 @@ from engine.tracees.threads import find, insert, remove
 @pytest.fixture
 def table() -> Iterator[int]:
     """An empty table; the address of its state block."""
-    region = Region("test", ST_SIZE + INDEX_SLOTS * 4 + MAX_THREADS * REC_SIZE)
+    records = ST_SIZE + INDEX_SLOTS * 4 + MAX_THREADS * REC_SIZE
+    region = Region("test", records + ENV_SIZE)
+    poke64(region.address + St.ENV, region.address + records)
     poke64(region.address + St.INDEX, region.address + ST_SIZE)
     poke64(region.address + St.RECORDS, region.address + ST_SIZE + INDEX_SLOTS * 4)
     yield region.address
