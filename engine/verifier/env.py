@@ -137,13 +137,13 @@ class Env:
 
     def update_stack(self) -> None:
         """A path or a function ends: see what of the stack matters before."""
-        self.stack_live.update(self._flowed, self.say if self.verbose else None)
+        self.stack_live.update(self.flowed, self.say if self.verbose else None)
 
-    def _flowed(self, steps: int) -> None:
-        """Steps of data flow were made, of which there may be so many."""
+    def flowed(self, steps: int) -> None:
+        """Steps backwards were made, of which there may be so many; asks as `go_on` does."""
         self.flow_steps += steps
         if self.flow_steps > _FLOW_LIMIT:
-            self.reject(errno.E2BIG, f"BPF program is too large. Followed its stack for {_FLOW_LIMIT} steps")
+            self.reject(errno.E2BIG, f"BPF program is too large. Followed its data for {_FLOW_LIMIT} steps")
         self.go_on()
 
     def next_id(self) -> int:

@@ -9,6 +9,7 @@ A helper that calls a function of the program again and again is a loop too. Lin
 so accepts programs that leave their stack; later ones do not. It is a loop here, but not in the log.
 """
 
+import errno
 from collections.abc import Sequence
 
 from engine.verifier.env import Env
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 _MAX_ROUNDS = 64
+_MAX_STATES = 200_000
 
 Edge = tuple[State, State]
 """The end of a path in a loop, and the state that covers it."""
@@ -104,6 +106,7 @@ def add_back_edge(env: Env, old: State, cur: State, insn_idx: int) -> None:
     if callback is not None and (called or loop is None):
         env.visits[callback].back_edges.insert(0, (end, old))
         env.callback_edge_count += 1
+        count_states(env)
         return
     assert loop is not None
     if not called:
@@ -117,8 +120,11 @@ def add_back_edge(env: Env, old: State, cur: State, insn_idx: int) -> None:
 
 
 def count_states(env: Env) -> None:
-    """Note how many states are in memory (`update_peak_states`)."""
-    env.peak_states = max(env.peak_states, env.explored_count + env.evicted_count + env.back_edge_count)
+    """Note how many states are in memory (`update_peak_states`), of which there may be so many."""
+    count = env.explored_count + env.evicted_count + env.back_edge_count
+    env.peak_states = max(env.peak_states, count)
+    if count + env.callback_edge_count > _MAX_STATES:
+        env.reject(errno.E2BIG, f"BPF program is too large. Remembered {_MAX_STATES} states")
 
 
 def branch_done(env: Env, state: State | None) -> None:

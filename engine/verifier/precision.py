@@ -22,6 +22,8 @@ __all__ = [
 ]
 
 _ARGS = 0b111110
+_STEPS = 16
+"""What walking back over one state counts (`Env.flowed`)."""
 
 
 def mark_chain_precision(env: Env, regno: int) -> None:
@@ -50,7 +52,7 @@ def _walk_back(env: Env, start: State, masks: Masks, last_idx: int) -> None:
     first_idx, subseq_idx = start.first_insn_idx, -1
     skip_first = True
     while state is not None and not masks.empty:
-        env.go_on()
+        env.flowed(_STEPS)
         if env.verbose:
             env.say(
                 f"mark_precise: frame{masks.frame}: last_idx {last_idx} first_idx {first_idx} "

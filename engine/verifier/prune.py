@@ -17,7 +17,6 @@ from engine.verifier.trace import print_state
 __all__ = ["state_visited"]
 
 _MAX_HISTORY = 40
-_MAX_STATES = 200_000
 
 
 class _Meeting(Enum):
@@ -151,9 +150,6 @@ def _remember(env: Env, known: list[Explored], cur: State, insn_idx: int) -> Non
     env.total_states += 1
     env.explored_count += 1
     count_states(env)
-    kept = env.explored_count + env.evicted_count + env.back_edge_count + env.callback_edge_count
-    if kept > _MAX_STATES:
-        env.reject(errno.E2BIG, f"BPF program is too large. Remembered {_MAX_STATES} states")
     env.prev_jmps_processed = env.jmps_processed
     env.prev_insn_processed = env.insn_processed
     mark_all_imprecise(cur)

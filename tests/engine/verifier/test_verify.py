@@ -3,6 +3,7 @@
 import errno
 import re
 from collections.abc import Mapping
+from unittest import mock
 
 import pytest
 
@@ -137,6 +138,20 @@ def test_strict_alignment_is_asked_for_by_a_flag() -> None:
     assert _verify(text)
     spec = ProgSpec(ProgType.KPROBE, assemble(text), maps={7: _ARRAY}, flags=ProgFlag.STRICT_ALIGNMENT)
     assert _refusal(spec).message == "misaligned value access off 0+0+3 size 8"
+
+
+@pytest.mark.parametrize("limit", ["env._FLOW_LIMIT", "loopvisits._MAX_STATES"])
+def test_what_is_remembered_and_followed_has_limits(limit: str) -> None:
+    """A loop whose ways back are many: each is kept until every way out was walked."""
+    cases = "".join(f"if r0 == {case:#x} goto top\n" for case in range(1, 50))
+    loop = f"top: may_goto out\n*(u64 *)(r10 -8) = 1\ncall bpf_get_prandom_u32\n{cases}goto top"
+    text = f"*(u64 *)(r10 -8) = 0\n{loop}\nout: r0 = *(u64 *)(r10 -8)\nexit"
+    spec = ProgSpec(ProgType.KPROBE, assemble(text), license="GPL")
+    verify(spec)
+    with mock.patch(f"engine.verifier.{limit}", 2):
+        refusal = _refusal(spec)
+    assert refusal.errno == errno.E2BIG
+    assert "BPF program is too large" in refusal.log
 
 
 def test_verification_can_be_interrupted() -> None:
