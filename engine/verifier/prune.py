@@ -96,12 +96,11 @@ def state_visited(env: Env, insn_idx: int) -> bool:
 
 def _clean(env: Env, known: list[Explored], cur: State) -> None:
     """Forget what no path from the states that are complete read (`clean_live_states`)."""
-    sites = [frame.callsite for frame in cur.frames]
     for entry in known:
         old = entry.state
         if entry.cleaned or old.branches or old.insn_idx != cur.insn_idx or unfinished(env, old):
             continue
-        if [frame.callsite for frame in old.frames] == sites:
+        if [frame.callsite for frame in old.frames] == [frame.callsite for frame in cur.frames]:
             entry.cleaned = True
             _clean_regs(env, old)
             env.stack_live.clean(old)

@@ -66,7 +66,7 @@ class Flow:
         Linux goes over the whole function in postorder until nothing changes. Here each round looks, in the
         same order, at what changed only; hence the same number of rounds.
         """
-        if chain.dropped:
+        if chain.dropped and self._tells(chain):
             chain.written.clear()
             chain.changed.update(idx for idx, mask in chain.writes.items() if mask)
         place, rounds = self._control.place, 0
@@ -126,21 +126,31 @@ class Flow:
         followers = self._control.followers[idx]
         if not followers:
             return False
-        after, written = 0, -1
+        after, known = 0, chain.live
         for follower in followers:
-            after |= chain.live.get(follower, 0)
-            written &= chain.written.get(follower, 0)
+            after |= known.get(follower, 0)
         writes = chain.writes.get(idx, 0)
         live = (after & ~writes) | chain.reads.get(idx, 0)
+        old_live = known.get(idx, 0)
+        if not self._tells(chain):
+            known[idx] = live
+            return live != old_live
+        written = -1
+        for follower in followers:
+            written &= chain.written.get(follower, 0)
         written |= writes
-        old_live, old_written = chain.live.get(idx, 0), chain.written.get(idx, 0)
+        old_written = chain.written.get(idx, 0)
         if live == old_live and written == old_written:
             return False
-        chain.live[idx] = live
+        known[idx] = live
         chain.written[idx] = written
         if self._say is not None:
             self._note(chain, idx, (("live", old_live, live), ("written", old_written, written)), lines)
         return True
+
+    def _tells(self, chain: Chain) -> bool:
+        """Whether anybody, a caller or the log, is told what a function writes."""
+        return chain.parent is not None or self._say is not None
 
     def _note(
         self, chain: Chain, idx: int, news: Sequence[tuple[str, int, int]], lines: list[tuple[int, str]]
