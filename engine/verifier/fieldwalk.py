@@ -98,10 +98,11 @@ def _named(member: Member) -> str:
     return member.name or "(anon)"
 
 
-def walk_struct(env: Env, struct: Composite, off: int, size: int) -> Pointer | None:
-    """The pointer that `size` bytes at `off` of `struct` are, None for a number. Refuses what is neither."""
+def walk_struct(env: Env, struct: Composite, off: int, size: int) -> tuple[Pointer | None, bool]:
+    """The pointer that `size` bytes at `off` of `struct` are, None for a number, and whether they are part of
+    a union, and may be something else. Refuses what is neither."""
     walk = _Walk(env, env.spec.kernel_btf, off, size)
     found: Composite | Pointer | None = struct
     while isinstance(found, Composite):
         found = walk.step(found)
-    return found
+    return found, walk.untrusted

@@ -11,7 +11,7 @@ from engine.verifier.mapinfo import has_lock
 from engine.verifier.packets import match_packet_pointers, packet_branch_taken
 from engine.verifier.precision import mark_chain_precision
 from engine.verifier.refine import FLIP, branch_taken, refine_false, refine_self, refine_true
-from engine.verifier.regs import MAYBE_NULL, SCALAR, ZERO, Reg, RegType, const_reg
+from engine.verifier.regs import MAYBE_NULL, SCALAR, UNTRUSTED, ZERO, Reg, RegType, const_reg
 from engine.verifier.state import Slot, State
 from engine.verifier.tnum import M32, M64
 from engine.verifier.trace import print_insn_state
@@ -31,7 +31,9 @@ def _pointer_taken(op: int, a: Reg, b: Reg, is32: bool) -> int:
     if b.type != SCALAR or b.b.m & mask:
         a, b, op = b, a, FLIP[op]
     # Linux decides the 32-bit comparisons too, but the low half of an address that is not null may be zero.
-    if is32 or b.type != SCALAR or b.b.m & mask or a.flags & MAYBE_NULL or a.type not in _NEVER_NULL:
+    if is32 or b.type != SCALAR or b.b.m & mask:
+        return -1
+    if a.flags & (MAYBE_NULL | UNTRUSTED) or a.type not in _NEVER_NULL:
         return -1
     if b.b.v & mask:
         return -1

@@ -13,7 +13,7 @@ from engine.progspec import ProgSpec
 from engine.verifier.bounds import const_bounds
 from engine.verifier.env import Env
 from engine.verifier.fieldwalk import walk_struct
-from engine.verifier.regs import TRUSTED, UNKNOWN_SCALAR, Reg, RegType
+from engine.verifier.regs import RDONLY, TRUSTED, UNKNOWN_SCALAR, UNTRUSTED, Reg, RegType
 
 __all__ = ["attach_target", "check_attach_target", "load_argument", "load_member", "named_struct"]
 
@@ -70,6 +70,14 @@ def _pointed_by(btf: Btf, pointer: Pointer, flags: int) -> Reg:
     return UNKNOWN_SCALAR
 
 
+def _counted(spec: ProgSpec, proto: FuncProto, number: int) -> int:
+    """Which argument Linux takes one that is not there for: it counts a raw tracepoint's hidden one, then
+    what is returned, and all the rest as one (`btf_ctx_arg_idx`)."""
+    count = len(proto.params) + (spec.expected_attach_type == AttachType.TRACE_RAW_TP)
+    returns = not isinstance(spec.kernel_btf.resolve(proto.type), Void)
+    return number if number < count + returns else count + 1
+
+
 def load_argument(env: Env, off: int, size: int) -> Reg | None:
     """An argument, or for TRACE_FEXIT the value returned, from the context (`tracing_prog_ctx_access`,
     `btf_ctx_access`); None where there is none, with the reason in the log."""
@@ -87,7 +95,7 @@ def load_argument(env: Env, off: int, size: int) -> Reg | None:
     elif number == len(proto.params) and spec.expected_attach_type == AttachType.TRACE_FEXIT:
         type_id = proto.type
     else:
-        env.say(f"func '{name}' doesn't have {number + 1}-th argument")
+        env.say(f"func '{name}' doesn't have {_counted(spec, proto, number) + 1}-th argument")
         return None
     record = spec.kernel_btf.resolve(type_id)
     if isinstance(record, Pointer):
@@ -116,8 +124,12 @@ def load_member(env: Env, reg: Reg, regno: int, off: int, size: int) -> Reg:
         env.deny(f"R{regno} is ptr_{name} invalid negative access: off={off}")
     if reg.b.m or reg.b.v:
         env.deny(f"R{regno} is ptr_{name} invalid variable offset: off={off}, var_off={reg.b.v:#x}")
-    pointer = walk_struct(env, reg.map, off, size)
-    return UNKNOWN_SCALAR if pointer is None else _pointed_by(env.spec.kernel_btf, pointer, 0)
+    (pointer, in_union), btf = walk_struct(env, reg.map, off, size), env.spec.kernel_btf
+    if pointer is None:
+        return UNKNOWN_SCALAR
+    if not isinstance(btf.resolve(pointer.type), Composite):
+        return Reg(RegType.MEM, const_bounds(0), flags=RDONLY | UNTRUSTED)
+    return _pointed_by(btf, pointer, UNTRUSTED if in_union else reg.flags & UNTRUSTED)
 
 
 def named_struct(env: Env, name: str) -> Reg:

@@ -16,6 +16,7 @@ from engine.verifier.regs import (
     RDONLY,
     SCALAR,
     UNKNOWN_SCALAR,
+    UNTRUSTED,
     Reg,
     RegType,
     const_reg,
@@ -255,7 +256,10 @@ def check_mem(
     elif kind == RegType.MEM:
         if write and reg.flags & RDONLY:
             env.deny(f"R{regno} cannot write into {reg.name}")
-        check_region(env, reg, regno, off, size, reg.n)
+        if reg.flags & UNTRUSTED:
+            kind = RegType.BTF
+        else:
+            check_region(env, reg, regno, off, size, reg.n)
         if not write and value >= 0:
             env.write_reg(value, UNKNOWN_SCALAR)
     elif kind == RegType.BTF:
@@ -337,32 +341,28 @@ _RMW = frozenset(
 def do_atomic(env: Env, insn: Insn, row: Opcode) -> None:
     """STX of mode ATOMIC."""
     if insn.imm == Atomic.LOAD_ACQ:
-        env.read_reg(insn.src)
-        _check_atomic_target(env, insn.src)
+        source = env.read_reg(insn.src)
         env.check_writable(insn.dst)
         env.touch(insn.dst)
         check_mem(env, insn.src, insn.off, row.size, write=False, value=insn.dst, insn=insn, strict=True)
+        if source.type in _NOT_ATOMIC or source.flags & UNTRUSTED:
+            env.deny(f"BPF_ATOMIC loads from R{insn.src} {source.name} is not allowed")
         reg = env.regs[insn.dst]
         if reg.type == SCALAR and row.size < 8:
             env.regs[insn.dst] = reg.with_bounds(truncate(reg.b, row.size))
         return
     if insn.imm == Atomic.STORE_REL:
         env.read_reg(insn.src)
-        env.read_reg(insn.dst)
-        _check_atomic_target(env, insn.dst)
+        target = env.read_reg(insn.dst)
         check_mem(env, insn.dst, insn.off, row.size, write=True, value=insn.src, insn=insn, strict=True)
+        if target.type in _NOT_ATOMIC:
+            env.deny(f"BPF_ATOMIC stores into R{insn.dst} {target.name} is not allowed")
         return
     if insn.imm not in _RMW:
         env.invalid(f"BPF_ATOMIC uses invalid atomic opcode {insn.imm & 0xFFFFFFFF:02x}")
     if row.size not in (4, 8):
         env.invalid("invalid atomic operand size")
     _atomic_rmw(env, insn, row)
-
-
-def _check_atomic_target(env: Env, regno: int) -> None:
-    reg = env.regs[regno]
-    if reg.type in _NOT_ATOMIC:
-        env.deny(f"BPF_ATOMIC loads from R{regno} {reg.name} is not allowed")
 
 
 def _atomic_rmw(env: Env, insn: Insn, row: Opcode) -> None:

@@ -3,7 +3,7 @@
 from engine.isa import Alu, Insn
 from engine.verifier.bounds import S64_MAX, S64_MIN, U64_MAX, Bounds, s64, sync
 from engine.verifier.env import Env
-from engine.verifier.regs import MAYBE_NULL, UNKNOWN_SCALAR, Reg, RegType
+from engine.verifier.regs import MAYBE_NULL, UNKNOWN_SCALAR, UNTRUSTED, Reg, RegType
 from engine.verifier.scan import MAX_VAR_OFF
 from engine.verifier.tnum import tnum_add, tnum_sub
 
@@ -27,6 +27,9 @@ def pointer_alu(env: Env, insn: Insn, ptr: Reg, other: Reg) -> Reg:
         env.deny(f"R{dst} 32-bit pointer arithmetic prohibited")
     if ptr.flags & MAYBE_NULL:
         env.deny(f"R{dst} pointer arithmetic on {ptr.name} prohibited, null-check it first")
+    if ptr.type == RegType.MEM and ptr.flags & UNTRUSTED:
+        # Linux 6.18 leaves a scalar to which such a pointer is added as it was, with its bounds.
+        return ptr if ptr is env.regs[dst] else UNKNOWN_SCALAR
     if ptr.type in _FIXED:
         env.deny(f"R{dst} pointer arithmetic on {ptr.name} prohibited")
     _check_sane(env, other, ptr)

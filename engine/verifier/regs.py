@@ -33,6 +33,7 @@ __all__ = [
     "SCALAR",
     "TRUSTED",
     "UNKNOWN_SCALAR",
+    "UNTRUSTED",
     "ZERO",
     "Reg",
     "RegType",
@@ -66,6 +67,8 @@ MAYBE_NULL = 1 << 8
 RDONLY = 1 << 9
 RINGBUF = 1 << 10
 TRUSTED = 1 << 11
+UNTRUSTED = 1 << 12
+"""It may point anywhere; loads that fault give 0."""
 ADD_CONST64 = 1 << 31
 ADD_CONST32 = 1 << 30
 ADD_CONST = ADD_CONST64 | ADD_CONST32
@@ -96,6 +99,8 @@ def type_name(kind: int, flags: int = 0) -> str:
         prefix += "rdonly_"
     if flags & RINGBUF:
         prefix += "ringbuf_"
+    if flags & UNTRUSTED:
+        prefix += "untrusted_"
     if flags & TRUSTED:
         prefix += "trusted_"
     postfix = ""

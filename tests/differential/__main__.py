@@ -73,11 +73,11 @@ def main() -> int:
     ]
     for title, run in compared:
         agreement = run()
-        other = ", ".join(agreement.other_logs)
+        others = agreement.other_logs
         print(
-            f"logs, {title}: {agreement.total}, not the kernel's: {len(agreement.other_logs)} {other}",
-            flush=True,
+            f"logs, {title}: {agreement.total} programs, {len(others)} logs are not the kernel's", flush=True
         )
+        print("".join(f"  {name}\n" for name in others), end="")
     violations = 0
     for what, loops in (("", False), (" with loops", True)):
         found = check_programs(seed, count, loops=loops)
