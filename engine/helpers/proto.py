@@ -39,7 +39,7 @@ class Arg(Enum):
     PTR_TO_CONST_STR = auto()
     PTR_TO_LONG = auto()
     PTR_TO_INT = auto()
-    PTR_TO_BTF_ID = auto()
+    PTR_TO_BTF_ID_OR_NULL = auto()
     PTR_TO_DYNPTR = auto()
     UNINIT_DYNPTR_LOCAL = auto()
     UNINIT_DYNPTR_RINGBUF = auto()

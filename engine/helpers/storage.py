@@ -21,7 +21,7 @@ _EINVAL = -errno.EINVAL
         FuncId.task_storage_get,
         "bpf_task_storage_get",
         Ret.PTR_TO_MAP_VALUE_OR_NULL,
-        (Arg.CONST_MAP_PTR, Arg.PTR_TO_BTF_ID, Arg.PTR_TO_MAP_VALUE_OR_NULL, Arg.ANYTHING),
+        (Arg.CONST_MAP_PTR, Arg.PTR_TO_BTF_ID_OR_NULL, Arg.PTR_TO_MAP_VALUE_OR_NULL, Arg.ANYTHING),
         btf_id="task_struct",
     )
 )
@@ -39,7 +39,7 @@ def task_storage_get(env: int, map: int, task: int, value: int, flags: int) -> i
         FuncId.task_storage_delete,
         "bpf_task_storage_delete",
         Ret.INTEGER,
-        (Arg.CONST_MAP_PTR, Arg.PTR_TO_BTF_ID),
+        (Arg.CONST_MAP_PTR, Arg.PTR_TO_BTF_ID_OR_NULL),
         btf_id="task_struct",
     )
 )

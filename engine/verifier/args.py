@@ -11,7 +11,7 @@ from engine.verifier.locks import lock_arg
 from engine.verifier.mapinfo import map_rights, special_fields
 from engine.verifier.memory import check_alignment, check_packet, check_ptr_off, check_region
 from engine.verifier.precision import mark_chain_precision, mark_masks_precise
-from engine.verifier.regs import RDONLY, RINGBUF, SCALAR, Reg, RegType, type_name
+from engine.verifier.regs import MAYBE_NULL, RDONLY, RINGBUF, SCALAR, TRUSTED, Reg, RegType, type_name
 from engine.verifier.scan import MAX_VAR_OFF
 from engine.verifier.stack import check_stack_range
 
@@ -39,26 +39,20 @@ class CallMeta:
 
 
 _MAP_MEM = (RegType.STACK, RegType.PACKET, RegType.PACKET_META, RegType.MAP_KEY, RegType.MAP_VALUE)
+_ANY_MEM = (
+    *((int(t), 0) for t in _MAP_MEM),
+    (int(RegType.MEM), 0),
+    (int(RegType.MEM), RINGBUF),
+    (int(RegType.MEM), RDONLY),
+)
 _TYPES: dict[Arg, tuple[tuple[int, int], ...]] = {
     **dict.fromkeys(
-        (Arg.PTR_TO_MAP_KEY, Arg.PTR_TO_MAP_VALUE, Arg.UNINIT_MAP_VALUE),
-        (
-            *((int(t), 0) for t in _MAP_MEM),
-            (int(RegType.MEM), 0),
-            (int(RegType.MEM), RINGBUF),
-            (int(RegType.MEM), RDONLY),
-        ),
+        (Arg.PTR_TO_MAP_KEY, Arg.PTR_TO_MAP_VALUE, Arg.PTR_TO_MAP_VALUE_OR_NULL, Arg.UNINIT_MAP_VALUE),
+        _ANY_MEM,
     ),
-    **dict.fromkeys(
-        (Arg.PTR_TO_MEM, Arg.PTR_TO_MEM_OR_NULL, Arg.UNINIT_MEM, Arg.WRITTEN_MEM),
-        (
-            *((int(t), 0) for t in _MAP_MEM),
-            (int(RegType.MEM), 0),
-            (int(RegType.MEM), RINGBUF),
-            (int(RegType.MEM), RDONLY),
-        ),
-    ),
-    **dict.fromkeys((Arg.PTR_TO_LONG, Arg.PTR_TO_INT), tuple((int(t), 0) for t in _MAP_MEM)),
+    **dict.fromkeys((Arg.PTR_TO_MEM, Arg.PTR_TO_MEM_OR_NULL, Arg.UNINIT_MEM, Arg.WRITTEN_MEM), _ANY_MEM),
+    **dict.fromkeys((Arg.PTR_TO_LONG, Arg.PTR_TO_INT), _ANY_MEM),
+    Arg.PTR_TO_BTF_ID_OR_NULL: ((int(RegType.BTF), 0), (int(RegType.BTF), TRUSTED)),
     **dict.fromkeys((Arg.CONST_SIZE, Arg.CONST_SIZE_OR_ZERO, Arg.CONST_ALLOC_SIZE_OR_ZERO), ((SCALAR, 0),)),
     Arg.CONST_MAP_PTR: ((int(RegType.MAP_PTR), 0),),
     Arg.PTR_TO_CTX: ((int(RegType.CTX), 0),),
@@ -71,7 +65,15 @@ _TYPES: dict[Arg, tuple[tuple[int, int], ...]] = {
     Arg.PTR_TO_STACK_OR_NULL: ((int(RegType.STACK), 0),),
     Arg.PTR_TO_CONST_STR: ((int(RegType.MAP_VALUE), 0),),
 }
-_NULLABLE = frozenset({Arg.PTR_TO_MEM_OR_NULL, Arg.PTR_TO_CTX_OR_NULL, Arg.PTR_TO_STACK_OR_NULL})
+_NULLABLE = frozenset(
+    {
+        Arg.PTR_TO_MEM_OR_NULL,
+        Arg.PTR_TO_CTX_OR_NULL,
+        Arg.PTR_TO_STACK_OR_NULL,
+        Arg.PTR_TO_MAP_VALUE_OR_NULL,
+        Arg.PTR_TO_BTF_ID_OR_NULL,
+    }
+)
 _CONST_ARRAYS = (MapType.ARRAY, MapType.PERCPU_ARRAY)
 _SIZES = {Arg.CONST_SIZE: False, Arg.CONST_SIZE_OR_ZERO: True}
 _FIXED = {Arg.PTR_TO_LONG: 8, Arg.PTR_TO_INT: 4}
@@ -90,9 +92,13 @@ def check_arg(env: Env, proto: Proto, position: int, meta: CallMeta) -> None:
     reg = env.read_reg(regno)
     if arg is Arg.ANYTHING:
         return
-    null = arg in _NULLABLE and _is_null(reg)
-    if not null:
+    if arg in _NULLABLE and _is_null(reg):
+        if arg in (Arg.PTR_TO_MAP_VALUE_OR_NULL, Arg.PTR_TO_BTF_ID_OR_NULL):
+            return
+    else:
         _check_type(env, reg, regno, arg)
+        if arg is Arg.PTR_TO_BTF_ID_OR_NULL:
+            _check_struct(env, reg, regno, proto)
         _check_packet(env, reg, proto)
         _check_off(env, reg, regno, arg)
     if arg is Arg.ALLOC_MEM_RELEASE and not reg.ref:
@@ -114,7 +120,7 @@ def _check_kind(env: Env, proto: Proto, position: int, reg: Reg, meta: CallMeta)
         check_memory(env, regno, meta.map.key_size, False, False, meta)
         if meta.map.type in _CONST_ARRAYS:
             meta.const_key = _constant_key(env, reg, meta.map.key_size)
-    elif arg in (Arg.PTR_TO_MAP_VALUE, Arg.UNINIT_MAP_VALUE):
+    elif arg in (Arg.PTR_TO_MAP_VALUE, Arg.PTR_TO_MAP_VALUE_OR_NULL, Arg.UNINIT_MAP_VALUE):
         if meta.map is None:
             env.deny("invalid map_ptr to access map->value")
         meta.uninit = arg is Arg.UNINIT_MAP_VALUE
@@ -144,8 +150,9 @@ def _check_type(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
     allowed = _TYPES.get(arg)
     if allowed is None:
         env.reject(95, f"verifier internal error: unsupported arg type {arg.name}")
+    nullable = MAYBE_NULL if arg is Arg.PTR_TO_BTF_ID_OR_NULL else 0
     for kind, flags in allowed:
-        if reg.type == kind and reg.flags == flags:
+        if reg.type == kind and reg.flags & ~nullable == flags:
             break
     else:
         names = ", ".join(type_name(kind, flags) for kind, flags in allowed if flags != RDONLY)
@@ -153,7 +160,18 @@ def _check_type(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
             names += ", buf, trusted_ptr_"
         elif arg is Arg.PTR_TO_SPIN_LOCK:
             names += ", ptr_"
+        elif arg is Arg.PTR_TO_BTF_ID_OR_NULL:
+            names += ", rcu_ptr_"
         env.deny(f"R{regno} type={reg.name} expected={names}")
+
+
+def _check_struct(env: Env, reg: Reg, regno: int, proto: Proto) -> None:
+    """A pointer to the start of the struct that the helper takes (`btf_struct_ids_match`)."""
+    struct, off = reg.map, reg.off & 0xFFFFFFFF
+    if off >= struct.size:
+        env.say(f"access beyond struct {struct.name} at off {off} size 1")
+    if off or struct.name != proto.btf_id:
+        env.deny(f"R{regno} is of type {struct.name} but {proto.btf_id} is expected")
 
 
 def _check_packet(env: Env, reg: Reg, proto: Proto) -> None:
@@ -168,7 +186,7 @@ def _check_off(env: Env, reg: Reg, regno: int, arg: Arg) -> None:
     if arg is Arg.ALLOC_MEM_RELEASE:
         if reg.off or reg.b.m or reg.b.v:
             env.invalid(f"R{regno} must have zero offset when passed to release func or trusted arg to kfunc")
-    elif reg.type in (RegType.CTX, RegType.MAP_PTR, RegType.FUNC, RegType.BTF):
+    elif reg.type in (RegType.CTX, RegType.MAP_PTR, RegType.FUNC):
         check_ptr_off(env, reg, regno)
 
 
