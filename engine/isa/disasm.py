@@ -105,7 +105,8 @@ def _callee(insn: Insn) -> str:
         return f"pc{insn.imm:+d}"
     if insn.src == PseudoSrc.KFUNC_CALL:
         return f"kernel-function#{insn.imm}"
-    return f"{helper_name(insn.imm)}#{insn.imm}"
+    name = helper_name(insn.imm) if insn.src == PseudoSrc.CALL_HELPER else "unknown"
+    return f"{name}#{insn.imm}"
 
 
 def _alu(insn: Insn, row: Opcode) -> str:

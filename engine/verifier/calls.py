@@ -93,9 +93,9 @@ def do_helper_call(env: Env, number: int) -> None:
     meta = CallMeta(number)
     for position in range(len(proto.args)):
         check_arg(env, proto, position, meta)
-    check_map_func(env, meta.map.type if meta.map is not None else None, number)
     if number in _MAP_WRITERS and meta.map is not None and not map_rights(meta.map)[1]:
         env.deny("write into map forbidden")
+    check_map_func(env, meta.map.type if meta.map is not None else None, number)
     _record(env, number, meta)
     if meta.raw is not None:
         regno, size = meta.raw

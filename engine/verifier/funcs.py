@@ -7,6 +7,7 @@ from engine.progspec import MapLike
 from engine.verifier.bounds import UNKNOWN
 from engine.verifier.compare import Ids
 from engine.verifier.env import MAX_CALL_FRAMES, Env, push_branch
+from engine.verifier.mapinfo import has_lock
 from engine.verifier.packets import invalidate_packets
 from engine.verifier.precision import mark_chain_precision
 from engine.verifier.regs import (
@@ -90,7 +91,8 @@ def push_callback(env: Env, helper: int, subprog: int | None, target: MapLike | 
     if helper == FuncId.for_each_map_elem:
         frame.regs[1] = Reg(RegType.MAP_PTR, ZERO.b, map=target)
         frame.regs[2] = Reg(RegType.MAP_KEY, ZERO.b, map=target)
-        frame.regs[3] = Reg(RegType.MAP_VALUE, ZERO.b, map=target, id=env.next_id())
+        id = env.next_id() if target is not None and has_lock(target) else 0
+        frame.regs[3] = Reg(RegType.MAP_VALUE, ZERO.b, map=target, id=id)
         frame.regs[4] = caller.regs[3]
     else:
         frame.regs[1] = Reg(SCALAR, UNKNOWN)

@@ -16,7 +16,7 @@ from engine.verifier.bounds import (
 )
 from engine.verifier.regs import ADD_CONST, Reg, RegType
 from engine.verifier.state import Frame, State
-from engine.verifier.tnum import M64, tnum_str
+from engine.verifier.tnum import M32, M64, tnum_str
 
 __all__ = ["LEVEL1", "LEVEL2", "QUIET", "STATS", "Log", "alignment", "frame_text", "reg_text"]
 
@@ -147,7 +147,7 @@ def _fields(reg: Reg) -> list[str]:
     if reg.type in (RegType.PACKET, RegType.PACKET_META):
         fields.append(f"r={_unsigned(reg.n & M64)}")
     if reg.type == RegType.MEM:
-        fields.append(f"sz={_unsigned(reg.n)}")
+        fields.append(f"sz={_unsigned(reg.n & M32)}")
     if not b.m:
         if b.v:
             fields.append(f"imm={_signed(b.smin)}")
