@@ -29,7 +29,7 @@ def resolve_maps(env: Env) -> None:
         code = insn.code
         if code & 7 == Class.LDX and (code & 0xE0 not in (Mode.MEM, Mode.MEMSX) or insn.imm):
             env.invalid("BPF_LDX uses reserved fields")
-        if row is None:
+        if row is None or row.form is Form.CALLX:
             env.invalid(f"unknown opcode {code:02x}")
         if row.form is Form.LD_IMM64:
             _check_wide(env, i)

@@ -156,8 +156,6 @@ def _control(env: Env, steps: _Steps, insn: Insn, row: Opcode) -> int:
         check_leaks(env, "BPF_EXIT instruction in main prog")
         check_return(env)
         return -1
-    if form is Form.CALLX:
-        env.invalid(f"unknown opcode {insn.code:02x}")
     return _may_goto(env, insn)
 
 

@@ -69,11 +69,12 @@ _SLOTS: list[list[Insn]] = [
     [Insn(_CALL, 0, 3, 0, 1)],
     [Insn(_CALL, 1, 0, 0, 5)],
     [Insn(_CALL, 0, 0, 1, 5)],
+    [Insn(0xBF, 0, 9), Insn(0x8D, 1)],
 ]
 
 
 @pytest.mark.parametrize("slots", _SLOTS)
-def test_reserved_fields_are_refused_in_the_kernels_words(slots: list[Insn]) -> None:
+def test_what_no_program_may_hold_is_refused_in_the_kernels_words(slots: list[Insn]) -> None:
     if reason := kernel_unavailable():
         pytest.skip(reason)
     insns = [*slots, *assemble("r0 = 0\nexit")]
