@@ -41,6 +41,7 @@ _ONLY: dict[MapType, frozenset[FuncId]] = {
     _M.QUEUE: frozenset({_F.map_peek_elem, _F.map_pop_elem, _F.map_push_elem}),
     _M.STACK: frozenset({_F.map_peek_elem, _F.map_pop_elem, _F.map_push_elem}),
     _M.BLOOM_FILTER: frozenset({_F.map_peek_elem, _F.map_push_elem}),
+    _M.TASK_STORAGE: frozenset({_F.task_storage_get, _F.task_storage_delete}),
 }
 _PERCPU = frozenset({_M.PERCPU_ARRAY, _M.PERCPU_HASH, _M.LRU_PERCPU_HASH})
 _EACH = frozenset({_M.ARRAY, _M.PERCPU_ARRAY, _M.HASH, _M.PERCPU_HASH, _M.LRU_HASH, _M.LRU_PERCPU_HASH})
@@ -66,6 +67,8 @@ _NEEDS: dict[FuncId, frozenset[MapType]] = {
     _F.map_lookup_percpu_elem: _PERCPU,
     _F.for_each_map_elem: _EACH,
     _F.user_ringbuf_drain: frozenset({_M.USER_RINGBUF}),
+    _F.task_storage_get: frozenset({_M.TASK_STORAGE}),
+    _F.task_storage_delete: frozenset({_M.TASK_STORAGE}),
 }
 
 

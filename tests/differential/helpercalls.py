@@ -7,11 +7,14 @@ import struct
 from dataclasses import dataclass
 
 from engine.abi.bpf import Cmd, MapCreateFlag, MapType, ProgType
+from engine.btf.build import BtfBuilder
+from engine.btf.types import Encoding
 from engine.helpers import HELPERS
 from engine.helpers.proto import Arg
 from engine.isa import Alu, Class, Insn, Jmp, Mode, Size, Source
 from engine.progspec import MapLike, ProgFlag
 from tests.differential.fakemap import FakeMap
+from tests.differential.objects import load_btf
 from tests.kernel_oracle import bpf, create_map
 
 __all__ = ["HelperCase", "HelperMaps", "helper_program"]
@@ -23,6 +26,13 @@ _SHAPES = (
     (MapType.RINGBUF, 0, 0, 4096, 0),
     (MapType.PERF_EVENT_ARRAY, 4, 4, 2, 0),
     (MapType.PROG_ARRAY, 4, 4, 4, 0),
+    (MapType.PERCPU_HASH, 8, 16, 4, 0),
+    (MapType.LRU_HASH, 4, 8, 4, 0),
+    (MapType.LPM_TRIE, 8, 8, 4, MapCreateFlag.NO_PREALLOC),
+    (MapType.CGROUP_ARRAY, 4, 4, 2, 0),
+    (MapType.STACK, 0, 8, 8, 0),
+    (MapType.BLOOM_FILTER, 0, 8, 8, 0),
+    (MapType.TASK_STORAGE, 4, 4, 0, MapCreateFlag.NO_PREALLOC),
     (MapType.QUEUE, 0, 8, 8, 0),
     (MapType.STACK_TRACE, 4, 160, 8, 0),
     (MapType.DEVMAP, 4, 8, 4, 0),
@@ -53,7 +63,12 @@ class HelperMaps:
     """One map of each family, the last read-only with text; in the kernel and for the engine."""
 
     def __init__(self) -> None:
-        self.fds = [create_map(*shape) for shape in _SHAPES]
+        builder = BtfBuilder()
+        number = builder.integer("int", 4, Encoding.SIGNED)
+        types = load_btf(builder.build())
+        typed = {MapType.TASK_STORAGE: (types, number, number)}
+        self.fds = [create_map(*shape, btf=typed.get(shape[0], (0, 0, 0))) for shape in _SHAPES]
+        os.close(types)
         fakes = [FakeMap(*shape) for shape in _SHAPES]
         self.text_fd = self.fds[-1]
         fakes[-1].frozen, fakes[-1].content = True, _CONTENT

@@ -53,6 +53,10 @@ _REFUSED = {
         f"{_TASK}r6 += -8\n{_DELETE}exit",
         "R2 is of type task_struct but task_struct is expected",
     ),
+    "looked up": (
+        "*(u32 *)(r10 -4) = 0\nr2 = r10\nr2 += -4\nr1 = map_fd[{fd}]\ncall bpf_map_lookup_elem\nexit",
+        "cannot pass map_type 29 into func bpf_map_lookup_elem#1",
+    ),
     "another struct": (
         f"{_TASK}r6 = *(u64 *)(r6 +{{cred}})\n{_DELETE}exit",
         "R2 is of type cred but task_struct is expected",
@@ -87,6 +91,12 @@ def test_refused_in_the_kernels_words(machine: Machine, name: str) -> None:
     with pytest.raises(VerifierError) as refusal:
         verify(_spec(machine, text, FakeMap(MapType.TASK_STORAGE, 4, 4, 0, 1)))
     assert refusal.value.log.splitlines()[-2] == why
+
+
+@pytest.mark.parametrize(("text", "number"), [(f"r3 = 0\n{_GET}{_END}", 156), (f"{_DELETE}exit", 157)])
+def test_another_map_keeps_nothing_for_threads(machine: Machine, text: str, number: int) -> None:
+    with pytest.raises(VerifierError, match=rf"cannot pass map_type 1 into func bpf_\w+#{number}"):
+        verify(_spec(machine, _TASK + text, FakeMap(MapType.HASH, 4, 4, 1)))
 
 
 def test_a_value_for_each_thread(machine: Machine) -> None:
