@@ -38,20 +38,21 @@ class CallMeta:
     const_key: int | None = None
 
 
-_MAP_MEM = (RegType.STACK, RegType.PACKET, RegType.PACKET_META, RegType.MAP_KEY, RegType.MAP_VALUE)
 _ANY_MEM = (
-    *((int(t), 0) for t in _MAP_MEM),
+    (int(RegType.STACK), 0),
+    (int(RegType.PACKET), 0),
+    (int(RegType.PACKET_META), 0),
+    (int(RegType.MAP_KEY), 0),
+    (int(RegType.MAP_VALUE), 0),
     (int(RegType.MEM), 0),
     (int(RegType.MEM), RINGBUF),
     (int(RegType.MEM), RDONLY),
 )
+_MAP_VALUES = (Arg.PTR_TO_MAP_VALUE, Arg.PTR_TO_MAP_VALUE_OR_NULL, Arg.UNINIT_MAP_VALUE)
+_MEMORY = (Arg.PTR_TO_MEM, Arg.PTR_TO_MEM_OR_NULL, Arg.UNINIT_MEM, Arg.WRITTEN_MEM)
+_FIXED = {Arg.PTR_TO_LONG: 8, Arg.PTR_TO_INT: 4}
 _TYPES: dict[Arg, tuple[tuple[int, int], ...]] = {
-    **dict.fromkeys(
-        (Arg.PTR_TO_MAP_KEY, Arg.PTR_TO_MAP_VALUE, Arg.PTR_TO_MAP_VALUE_OR_NULL, Arg.UNINIT_MAP_VALUE),
-        _ANY_MEM,
-    ),
-    **dict.fromkeys((Arg.PTR_TO_MEM, Arg.PTR_TO_MEM_OR_NULL, Arg.UNINIT_MEM, Arg.WRITTEN_MEM), _ANY_MEM),
-    **dict.fromkeys((Arg.PTR_TO_LONG, Arg.PTR_TO_INT), _ANY_MEM),
+    **dict.fromkeys((Arg.PTR_TO_MAP_KEY, *_MAP_VALUES, *_MEMORY, *_FIXED), _ANY_MEM),
     Arg.PTR_TO_BTF_ID_OR_NULL: ((int(RegType.BTF), 0), (int(RegType.BTF), TRUSTED)),
     **dict.fromkeys((Arg.CONST_SIZE, Arg.CONST_SIZE_OR_ZERO, Arg.CONST_ALLOC_SIZE_OR_ZERO), ((SCALAR, 0),)),
     Arg.CONST_MAP_PTR: ((int(RegType.MAP_PTR), 0),),
@@ -76,7 +77,6 @@ _NULLABLE = frozenset(
 )
 _CONST_ARRAYS = (MapType.ARRAY, MapType.PERCPU_ARRAY)
 _SIZES = {Arg.CONST_SIZE: False, Arg.CONST_SIZE_OR_ZERO: True}
-_FIXED = {Arg.PTR_TO_LONG: 8, Arg.PTR_TO_INT: 4}
 _PACKET_READERS = frozenset({ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.XDP, ProgType.CGROUP_SKB})
 
 
@@ -120,12 +120,12 @@ def _check_kind(env: Env, proto: Proto, position: int, reg: Reg, meta: CallMeta)
         check_memory(env, regno, meta.map.key_size, False, False, meta)
         if meta.map.type in _CONST_ARRAYS:
             meta.const_key = _constant_key(env, reg, meta.map.key_size)
-    elif arg in (Arg.PTR_TO_MAP_VALUE, Arg.PTR_TO_MAP_VALUE_OR_NULL, Arg.UNINIT_MAP_VALUE):
+    elif arg in _MAP_VALUES:
         if meta.map is None:
             env.deny("invalid map_ptr to access map->value")
         meta.uninit = arg is Arg.UNINIT_MAP_VALUE
         check_memory(env, regno, meta.map.value_size, meta.uninit, False, meta)
-    elif arg in (Arg.PTR_TO_MEM, Arg.PTR_TO_MEM_OR_NULL, Arg.UNINIT_MEM, Arg.WRITTEN_MEM):
+    elif arg in _MEMORY:
         meta.uninit = arg is Arg.UNINIT_MEM
     elif arg in _SIZES:
         _check_size(env, proto, position, reg, meta)
